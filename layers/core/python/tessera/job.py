@@ -1,0 +1,77 @@
+"""The message between Lambda and worker: `Job` goes out; `Report`s and one `Outcome` come back.
+
+A job carries capability URLs (pre-signed, each good for one object), so a worker needs no AWS credential and knows
+nothing but what is written here. All times are Unix milliseconds.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from tessera.recipe import ImageFormat, Recipe
+
+ErrorCode = Literal[
+    "unsupported_format",  # not JPEG, PNG or WebP by its bytes
+    "corrupt_image",  # the header or the pixels cannot be decoded
+    "too_many_pixels",  # input or output above the limits of the job, or above what the output format can hold
+    "source_changed",  # the object is no longer the one whose ETag was accepted
+    "source_unavailable",  # the object could not be read
+    "link_expired",  # storage refused a link of the job: sign afresh and run again
+    "too_late",  # `not_after` had passed before the work began or before it ended
+    "model_unavailable",  # the model that the recipe names is not installed here
+    "internal",  # anything else; the worker may be tried again
+]
+
+
+class Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Limits(Frozen):
+    """Pixels are width * height; checked from the header, before anything is decoded."""
+
+    max_input_pixels: int
+    max_output_pixels: int
+
+
+class Job(Frozen):
+    task: str
+    file: int = Field(ge=0)
+    attempt: int = Field(ge=1)
+    recipe: Recipe
+    limits: Limits
+    source_url: str = Field(description="GET; the request carries If-Match with source_etag")
+    source_etag: str = Field(description="as S3 gives it, with its quotes")
+    result_url: str = Field(description="PUT; written last: its ObjectCreated event completes the file")
+    thumbnail_url: str = Field(description="PUT, image/webp")
+    report_url: str = Field(description="PUT, a Report as JSON: progress while it runs, the outcome before the result")
+    failure_url: str = Field(description="PUT, an Outcome as JSON whose status is failed")
+    not_after: int = Field(description="the worker neither starts nor writes a result later than this")
+
+
+class JobError(Frozen):
+    code: ErrorCode
+    message: str = Field(description="for the owner of the picture: no path, no URL, no stack")
+    retryable: bool
+
+
+class Outcome(Frozen):
+    """What became of a job. `done` has the picture's facts, `failed` has the error."""
+
+    status: Literal["done", "failed"]
+    width: int | None = None
+    height: int | None = None
+    format: ImageFormat | None = None
+    bytes: int | None = None
+    model: str | None = Field(default=None, description="the catalogue entry that really ran")
+    stand_in: bool = Field(default=False, description="true when `model` stands in for the one that was asked for")
+    notes: tuple[str, ...] = ()
+    seconds: float | None = Field(default=None, description="wall time from the first byte read to the last encoded")
+    error: JobError | None = None
+
+
+class Report(Frozen):
+    progress: float = Field(ge=0, le=1)
+    outcome: Outcome | None = None
