@@ -1,0 +1,24 @@
+"""SQS work -> claim the file, hand its job to the worker."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Any
+
+from aws_lambda_powertools.utilities.typing import LambdaContext
+from tessera import events, lifecycle
+from tessera.dispatch import Dispatcher, FileRef, dispatcher_for
+from tessera.services import services
+
+
+@lru_cache(maxsize=1)
+def dispatcher() -> Dispatcher:
+    return dispatcher_for(services().settings, services().sqs)
+
+
+def lambda_handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
+    return events.each_record(event, context, on_message)
+
+
+def on_message(body: str) -> None:
+    lifecycle.dispatch(services(), dispatcher(), FileRef.model_validate_json(body))

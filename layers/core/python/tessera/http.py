@@ -1,0 +1,105 @@
+"""What every dialect needs at the HTTP edge: reading a body that may be anything, and one way to answer.
+
+All readers raise `Invalid` (or `BodyTooLarge`) and nothing else, whatever the bytes are.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from io import BytesIO
+from typing import Any, NoReturn
+
+import python_multipart
+from python_multipart.exceptions import FormParserError
+
+from tessera.errors import BodyTooLarge, Invalid
+
+MAX_BODY = 4_400_000  # bytes: in base64 just below Lambda's 6 MB, with room for the rest of the event
+MAX_FORM_PARTS = 1000
+
+
+@dataclass(frozen=True)
+class FilePart:
+    """A file inside a form: its bytes and the name that the sender gave it."""
+
+    name: str
+    body: bytes
+
+
+@dataclass(frozen=True)
+class Form:
+    """Text fields and file parts in the order in which they were sent."""
+
+    fields: tuple[tuple[str, str], ...]
+    files: tuple[tuple[str, FilePart], ...]
+
+
+def header(event: Mapping[str, Any], name: str) -> str:
+    """A request header by its lower-case name, empty where it is not sent."""
+    return str((event.get("headers") or {}).get(name) or "")
+
+
+def body(event: Mapping[str, Any]) -> bytes:
+    """The body as it was sent. Raises BodyTooLarge above MAX_BODY, by the declared length or the real one."""
+    declared = header(event, "content-length")
+    if declared.isascii() and declared.isdigit() and len(declared) < 20 and int(declared) > MAX_BODY:
+        raise BodyTooLarge(MAX_BODY)
+    text = event.get("body") or ""
+    if not event.get("isBase64Encoded"):
+        raw = text.encode("utf-8", "surrogatepass")
+    else:
+        try:
+            raw = base64.b64decode(text, validate=True)
+        except (binascii.Error, ValueError) as error:
+            raise Invalid from error
+    if len(raw) > MAX_BODY:
+        raise BodyTooLarge(MAX_BODY)
+    return raw
+
+
+def json_object(raw: bytes) -> dict[str, Any]:
+    """One JSON object, without NaN and infinities."""
+    try:
+        value = json.loads(raw.decode("utf-8"), parse_constant=_no_constant)
+    except (ValueError, RecursionError) as error:  # bad UTF-8 and 5,000-digit integers are ValueErrors
+        raise Invalid from error
+    if not isinstance(value, dict):
+        raise Invalid
+    return value
+
+
+def form(raw: bytes, content_type: str) -> Form:
+    """A multipart/form-data or urlencoded body."""
+    fields: list[tuple[str, str]] = []
+    files: list[tuple[str, FilePart]] = []
+
+    def on_field(field: Any) -> None:
+        if len(fields) >= MAX_FORM_PARTS:
+            raise Invalid
+        fields.append(((field.field_name or b"").decode(), (field.value or b"").decode()))
+
+    def on_file(file: Any) -> None:
+        if len(files) >= MAX_FORM_PARTS:
+            raise Invalid
+        file.file_object.seek(0)
+        part = FilePart((file.file_name or b"").decode(), file.file_object.read())
+        files.append(((file.field_name or b"").decode(), part))
+
+    try:
+        python_multipart.parse_form(
+            {"Content-Type": content_type.encode("latin-1"), "Content-Length": str(len(raw)).encode()},  # type: ignore[dict-item]
+            BytesIO(raw),
+            on_field,
+            on_file,
+        )
+    except (FormParserError, ValueError) as error:
+        raise Invalid from error
+    return Form(tuple(fields), tuple(files))
+
+
+def _no_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is not JSON")

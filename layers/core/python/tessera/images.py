@@ -1,0 +1,108 @@
+"""What a picture's first bytes say: format and size, read from the header alone, without decoding anything.
+
+Sources: PNG 3rd edition section 11.2.2 (IHDR); ITU-T T.81 annex B (JPEG markers); RFC 9649 sections 2.5-2.7 (WebP).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from tessera.recipe import ImageFormat
+
+HEAD_BYTES = 64 * 1024  # enough for most pictures: a JPEG's size may lie behind colour profiles and previews
+
+PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+# T.81 table B.1: start-of-frame markers, without DHT (C4), JPG (C8) and DAC (CC)
+START_OF_FRAME = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
+STANDALONE = frozenset({0x01, *range(0xD0, 0xD9)})
+MAX_SEGMENTS = 1000  # a real file has tens
+
+
+class NotAPicture(Exception):
+    """`reason` is for the picture's owner."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+@dataclass(frozen=True)
+class Header:
+    format: ImageFormat
+    width: int
+    height: int
+
+    @property
+    def pixels(self) -> int:
+        return self.width * self.height
+
+
+ReadRange = Callable[[int, int], bytes]
+"""(first, count) -> the bytes there, fewer at the end of the file."""
+
+
+def probe(head: bytes, read: ReadRange) -> Header:
+    """Format and size of the picture that begins with `head`; `read` fetches more where a JPEG needs it.
+
+    Raises NotAPicture for anything but JPEG, PNG and WebP, and for a header that is cut off or impossible.
+    """
+    if head.startswith(PNG_SIGNATURE):
+        header = _png(head)
+    elif head.startswith(b"\xff\xd8\xff"):
+        header = _jpeg(head, read)
+    elif head[:4] == b"RIFF" and head[8:12] == b"WEBP":
+        header = _webp(head)
+    else:
+        raise NotAPicture("Unsupported file type. Allowed: JPEG, PNG, WEBP")
+    if header.width < 1 or header.height < 1:
+        raise NotAPicture("The picture has no pixels")
+    return header
+
+
+def _png(head: bytes) -> Header:
+    if len(head) < 24 or head[12:16] != b"IHDR":
+        raise NotAPicture("The PNG header is damaged")
+    return Header("png", int.from_bytes(head[16:20], "big"), int.from_bytes(head[20:24], "big"))
+
+
+def _webp(head: bytes) -> Header:
+    chunk, body = head[12:16], head[20:]
+    if len(body) < 10:
+        raise NotAPicture("The WebP header is damaged")
+    if chunk == b"VP8X":
+        return Header("webp", int.from_bytes(body[4:7], "little") + 1, int.from_bytes(body[7:10], "little") + 1)
+    if chunk == b"VP8 " and body[3:6] == b"\x9d\x01\x2a":
+        return Header(
+            "webp", int.from_bytes(body[6:8], "little") & 0x3FFF, int.from_bytes(body[8:10], "little") & 0x3FFF
+        )
+    if chunk == b"VP8L" and body[0] == 0x2F:
+        bits = int.from_bytes(body[1:5], "little")
+        return Header("webp", (bits & 0x3FFF) + 1, (bits >> 14 & 0x3FFF) + 1)
+    raise NotAPicture("The WebP header is damaged")
+
+
+def _jpeg(head: bytes, read: ReadRange) -> Header:
+    def at(first: int, count: int) -> bytes:
+        piece = head[first : first + count] if first + count <= len(head) else read(first, count)
+        if len(piece) < count:
+            raise NotAPicture("The JPEG ends before its picture begins")
+        return piece
+
+    position = 2
+    for _ in range(MAX_SEGMENTS):
+        marker = at(position, 2)
+        if marker[0] != 0xFF:
+            break
+        if marker[1] == 0xFF:  # fill byte
+            position += 1
+        elif marker[1] in STANDALONE:
+            position += 2
+        elif marker[1] in START_OF_FRAME:
+            frame = at(position + 5, 4)
+            return Header("jpeg", int.from_bytes(frame[2:4], "big"), int.from_bytes(frame[0:2], "big"))
+        elif marker[1] in (0xD9, 0xDA):  # end of image, or scan data before any frame
+            break
+        else:
+            position += 2 + max(2, int.from_bytes(at(position + 2, 2), "big"))
+    raise NotAPicture("The JPEG header is damaged")

@@ -1,0 +1,301 @@
+"""How a file goes on once its task has started. Every change is one conditional write or one transaction.
+
+    from              to        trigger                            condition                                 with it
+    queued            running   claim: a work message              queued, or running and lease over         attempt + 1
+    running           running   confirm: the job was handed over   same attempt                              lease
+    running           running   extend: signs of life              same attempt                              lease
+    running           running   retry: the attempt failed          same attempt, attempts and time left      lease over, work message
+    running           done      result event, or watchdog          same attempt                              task, capture
+    queued, running   failed    failure event, attempts spent,     open (same attempt, where one is named)   task, balance, refund
+                                deadline
+
+done and failed never change. One retry counter: `attempt`. A result of an attempt that has been superseded changes
+nothing. Whoever finds a condition false stops: somebody else has done the work already, or will.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from boto3.dynamodb.conditions import Attr, ConditionBase
+
+from tessera import credits, images, uploads
+from tessera.dispatch import Dispatcher, FileRef
+from tessera.job import Job, JobError, Limits, Outcome, Report
+from tessera.settings import HOURS, MINUTES, SECONDS
+from tessera.storage import AttemptKey, upload_key
+from tessera.table import DUE_SHARDS, ConditionFailed, TransactionFailed, Update
+from tessera.tasks import File, file_key, task_key, watch_pk
+
+if TYPE_CHECKING:
+    from tessera.services import Services
+
+MAX_ATTEMPTS = 3
+SPAWN_LEASE = 90 * SECONDS  # covers handing a job over; a dispatcher that dies meanwhile is noticed after it
+LOOK_EVERY = 1 * MINUTES
+MAX_LINK_LIFE = 6 * HOURS  # a role's session, with which links are signed, may not last longer
+
+OPEN = Attr("state").is_in(["queued", "running"])
+LOST = JobError(code="internal", message="The picture could not be processed", retryable=True)
+LATE = JobError(code="too_late", message="The picture was not processed in time", retryable=False)
+SOURCE_GONE = JobError(code="source_unavailable", message="The uploaded file is no longer there", retryable=False)
+
+
+# ---------------------------------------------------------------- to the worker
+
+
+def upload_known(services: Services, upload: uploads.Upload) -> None:
+    """An upload's event came after the start of files that use it: sends them, or fails them if it is no picture."""
+    if upload.state == "uploaded":
+        services.work.send(upload.waiting())
+        return
+    for ref in upload.waiting():
+        row = services.table.get(file_key(ref.task, ref.nn))
+        if row is not None:
+            fail(services, File.model_validate(row), None, _rejected(upload))
+
+
+def dispatch(services: Services, dispatcher: Dispatcher, ref: FileRef) -> None:
+    """A work message: claims the file and hands its job over. A duplicate message does nothing."""
+    row = services.table.get(file_key(ref.task, ref.nn))
+    if row is None:
+        return
+    file = File.model_validate(row)
+    now_ms = services.now_ms()
+    if not file.open or file.lease > now_ms:
+        return
+    if file.deadline <= now_ms:
+        fail(services, file, None, LATE)
+        return
+    upload = uploads.find(services, file.account, file.upload)
+    if upload is None:
+        fail(services, file, None, SOURCE_GONE)
+        return
+    if upload.state == "rejected":
+        fail(services, file, None, _rejected(upload))
+        return
+    claimed = _claim(services, file, upload, now_ms)
+    if claimed is None:
+        return
+    try:
+        call = dispatcher.spawn(job_for(services, claimed, upload.etag, now_ms))
+    except Exception:
+        # Whatever the provider's client raises: free the file for the message's next delivery, and let it fly.
+        _change(services, claimed, {"lease": 0})
+        raise
+    _change(services, claimed, {"lease": services.now_ms() + services.settings.lease_ms, "call": call})
+
+
+def job_for(services: Services, file: File, etag: str, now_ms: int) -> Job:
+    """The job of the file's current attempt: links that are good for its own objects, until the deadline."""
+    settings, storage = services.settings, services.storage
+    not_after = min(file.deadline, now_ms + MAX_LINK_LIFE)
+    seconds = -(-(not_after - now_ms) // SECONDS)
+    at = attempt_key(file)
+    return Job(
+        task=str(file.task),
+        file=file.nn,
+        attempt=file.attempt,
+        recipe=file.recipe,
+        limits=Limits(max_input_pixels=settings.max_input_pixels, max_output_pixels=settings.max_output_pixels),
+        source_url=storage.presign_get(upload_key(file.account, file.upload), seconds),
+        source_etag=etag,
+        result_url=storage.presign_put(at.key("results"), seconds),
+        thumbnail_url=storage.presign_put(at.key("thumbnails"), seconds),
+        report_url=storage.presign_put(at.key("reports"), seconds),
+        failure_url=storage.presign_put(at.key("failures"), seconds),
+        not_after=not_after,
+    )
+
+
+def _rejected(upload: uploads.Upload) -> JobError:
+    return JobError(code="unsupported_format", message=upload.reason, retryable=False)
+
+
+def attempt_key(file: File) -> AttemptKey:
+    return AttemptKey(file.account, file.task, file.nn, file.attempt)
+
+
+def _claim(services: Services, file: File, upload: uploads.Upload, now_ms: int) -> File | None:
+    """The file as claimed, or None where another message was faster. Attempts beyond the last one end it."""
+    free = Attr("state").eq("queued") | (Attr("state").eq("running") & Attr("lease").lte(now_ms))
+    if file.attempt >= MAX_ATTEMPTS:
+        fail(services, file, file.attempt, LOST)
+        return None
+    facts = {"source_bytes": upload.size} | ({"source_format": upload.format} if upload.format else {})
+    claim = Update(
+        file.key,
+        free & Attr("attempt").eq(file.attempt),
+        set={"state": "running", "lease": now_ms + SPAWN_LEASE, "due_ms": now_ms + LOOK_EVERY, **facts},
+        add={"attempt": 1},
+    )
+    try:
+        return File.model_validate(services.table.update(claim))
+    except ConditionFailed:
+        return None
+
+
+# ---------------------------------------------------------------- back from the worker
+
+
+def result_arrived(services: Services, at: AttemptKey) -> bool:
+    """A result object: the file is done, once. False where there is no such object."""
+    got = services.storage.read_range(at.key("results"), 0, images.HEAD_BYTES)
+    if got is None:
+        return False
+    head, facts = got
+
+    def read(first: int, count: int) -> bytes:
+        more = services.storage.read_range(at.key("results"), first, count)
+        return more[0] if more else b""
+
+    try:
+        header = images.probe(head, read)
+    except images.NotAPicture:  # the worker wrote something else: not a result
+        attempt_failed(services, at, LOST)
+        return True
+    written = services.storage.read(at.key("reports"))
+    outcome = Report.model_validate_json(written).outcome if written else None
+    now_ms = services.now_ms()
+    finish = Update(
+        file_key(at.task, at.nn),
+        _running(at.attempt),
+        set={
+            "state": "done",
+            "result_key": at.key("results"),
+            "thumbnail_key": at.key("thumbnails"),
+            "format": header.format,
+            "width": header.width,
+            "height": header.height,
+            "bytes": facts.size,
+            "ended": now_ms,
+            "expires": now_ms + services.settings.result_retention_ms,
+            **({} if outcome is None else _told(outcome)),
+        },
+        remove=("due_pk", "due_ms"),
+    )
+    count = Update(task_key(at.task), add={"left": -1, "done": 1})
+    try:
+        services.table.transact(finish, count, credits.capture(at.account, at.task, at.nn, now_ms))
+    except TransactionFailed:
+        pass  # ended already, or a superseded attempt: nothing visible changes
+    return True
+
+
+def failure_arrived(services: Services, at: AttemptKey) -> bool:
+    """A failure object: the attempt has failed. False where there is no such object."""
+    written = services.storage.read(at.key("failures"))
+    if written is None:
+        return False
+    attempt_failed(services, at, Outcome.model_validate_json(written).error or LOST)
+    return True
+
+
+def attempt_failed(services: Services, at: AttemptKey, error: JobError) -> None:
+    """Tries again where that may help and is still allowed, else fails the file and pays back."""
+    row = services.table.get(file_key(at.task, at.nn))
+    if row is None:
+        return
+    file = File.model_validate(row)
+    if file.state != "running" or file.attempt != at.attempt:
+        return
+    if not error.retryable or file.attempt >= MAX_ATTEMPTS or file.deadline <= services.now_ms():
+        fail(services, file, at.attempt, error)
+    elif _change(services, file, {"lease": 0}):
+        services.work.send([file.ref])
+
+
+def fail(services: Services, file: File, attempt: int | None, error: JobError) -> None:
+    """Ends a file without a result and gives its credits back, once. `attempt`: only if it is still this one."""
+    now_ms = services.now_ms()
+    end = Update(
+        file.key,
+        OPEN if attempt is None else OPEN & Attr("attempt").eq(attempt),
+        set={"state": "failed", "error": error.message, "ended": now_ms},
+        remove=("due_pk", "due_ms"),
+    )
+    count = Update(task_key(file.task), add={"left": -1, "failed": 1, "refunded": credits.PRICE})
+    back = credits.refund(file.account, file.task, file.nn, now_ms)
+    try:
+        services.table.transact(end, count, credits.give_back(file.account), back)
+    except TransactionFailed:
+        pass  # it has ended meanwhile
+
+
+# ---------------------------------------------------------------- watchdog
+
+
+def look_after_all(services: Services, dispatcher: Dispatcher) -> int:
+    """One round over the files that are due; returns how many there were."""
+    now_ms, looked = services.now_ms(), 0
+    for shard in range(DUE_SHARDS):
+        for key in services.table.query_due("WATCH", shard, now_ms):
+            ref = FileRef(task=int(key.pk.removeprefix("TASK#")), nn=int(key.sk.removeprefix("FILE#")))
+            look_after(services, dispatcher, ref)
+            looked += 1
+    return looked
+
+
+def look_after(services: Services, dispatcher: Dispatcher, ref: FileRef) -> None:
+    """Brings a file that is due on its way again: looks for its result first, re-runs it last."""
+    row = services.table.get(file_key(ref.task, ref.nn))
+    if row is None:
+        return
+    file = File.model_validate(row)
+    if not file.open:
+        return
+    at, now_ms = attempt_key(file), services.now_ms()
+    if file.attempt and (result_arrived(services, at) or failure_arrived(services, at)):
+        return
+    if file.deadline <= now_ms:
+        fail(services, file, None, LATE)
+    elif file.state == "queued" or file.lease == 0:
+        services.work.send([ref])
+        _look_again(services, file, now_ms)
+    elif file.lease > now_ms:
+        _look_again(services, file, now_ms)
+    elif (life := _sign_of_life(services, dispatcher, file, now_ms)) > now_ms:
+        _change(services, file, {"lease": life})
+        _look_again(services, file, now_ms)
+    else:
+        attempt_failed(services, at, LOST)
+        _look_again(services, file, now_ms)
+
+
+def _sign_of_life(services: Services, dispatcher: Dispatcher, file: File, now_ms: int) -> int:
+    """Until when a file whose lease is over may be given more time."""
+    report = services.storage.head(attempt_key(file).key("reports"))
+    if report is not None:
+        return report.modified_ms + services.settings.lease_ms
+    waiting = bool(file.call) and dispatcher.may_wait()
+    return now_ms + services.settings.lease_ms if waiting else 0
+
+
+def _look_again(services: Services, file: File, now_ms: int) -> None:
+    again = Update(file.key, OPEN, set={"due_pk": watch_pk(file.task), "due_ms": now_ms + LOOK_EVERY})
+    try:
+        services.table.update(again)
+    except ConditionFailed:
+        pass  # it has ended meanwhile and needs no look
+
+
+def _change(services: Services, file: File, values: dict[str, int | str]) -> bool:
+    """Sets attributes of a running attempt; False where it is no longer that attempt."""
+    try:
+        services.table.update(Update(file.key, _running(file.attempt), set=values))
+    except ConditionFailed:
+        return False
+    return True
+
+
+def _running(attempt: int) -> ConditionBase:
+    return Attr("state").eq("running") & Attr("attempt").eq(attempt)
+
+
+def _told(outcome: Outcome) -> dict[str, object]:
+    return {
+        "model": outcome.model or "",
+        "stand_in": outcome.stand_in,
+        "notes": list(outcome.notes),
+        "seconds": outcome.seconds,
+    }

@@ -1,0 +1,64 @@
+"""What a caller sees of a result: links that expire, and progress."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import PurePath
+from typing import TYPE_CHECKING
+
+from tessera.job import Report
+from tessera.recipe import CONTENT_TYPES, ImageFormat
+from tessera.settings import SECONDS
+from tessera.storage import AttemptKey
+from tessera.tasks import File, View
+
+if TYPE_CHECKING:
+    from tessera.services import Services
+
+SUFFIXES: dict[ImageFormat, str] = {"jpeg": "jpg", "png": "png", "webp": "webp"}
+ALMOST = 99  # percent: 100 is said only when all files have ended
+
+
+@dataclass(frozen=True)
+class Links:
+    """Each answers 200 directly, without redirect and without credentials, until the result expires."""
+
+    download: str
+    thumbnail: str
+
+
+def file_name(file: File) -> str:
+    """What the result is saved as: holiday.png upscaled by 4 to WebP is holiday-4x.webp."""
+    kind = file.format or file.recipe.encode().format
+    return f"{PurePath(file.original).stem or 'picture'}-{file.recipe.scale()}x.{SUFFIXES[kind]}"
+
+
+def links(services: Services, file: File) -> Links | None:
+    """Signed afresh at each call; None for a file that has no result, or whose result has expired."""
+    now_ms = services.now_ms()
+    if file.state != "done" or file.format is None or file.expires is None or file.expires <= now_ms:
+        return None
+    seconds = (file.expires - now_ms) // SECONDS
+    return Links(
+        services.storage.presign_get(file.result_key, seconds, CONTENT_TYPES[file.format], file_name(file)),
+        services.storage.presign_get(file.thumbnail_key, seconds, "image/webp"),
+    )
+
+
+def progress(services: Services, view: View) -> int:
+    """Percent of the whole task, 100 only at its end; reads the reports of files that are being processed."""
+    if not view.task.left:
+        return 100
+    ended = sum(1 for file in view.files if not file.open)
+    running = sum(_progress_of(services, file) for file in view.files if file.state == "running")
+    return min(ALMOST, int(100 * (ended + running) / view.task.total))
+
+
+def _progress_of(services: Services, file: File) -> float:
+    """The furthest that any attempt has come: a retry does not turn the clock back."""
+    best = 0.0
+    for attempt in range(1, file.attempt + 1):
+        written = services.storage.read(AttemptKey(file.account, file.task, file.nn, attempt).key("reports"))
+        if written is not None:
+            best = max(best, Report.model_validate_json(written).progress)
+    return best

@@ -1,0 +1,65 @@
+"""Composition root: clients are made here, once per process, and passed on as one argument."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+import boto3
+from botocore.config import Config
+
+from tessera.dispatch import WorkQueue
+from tessera.settings import Settings
+from tessera.storage import Storage
+from tessera.table import Table
+
+if TYPE_CHECKING:
+    from mypy_boto3_sqs import SQSClient
+
+
+def now_ms() -> int:
+    return time.time_ns() // 1_000_000
+
+
+@dataclass(frozen=True)
+class Services:
+    settings: Settings
+    table: Table
+    storage: Storage
+    sqs: SQSClient
+    work: WorkQueue
+    now_ms: Callable[[], int] = now_ms
+    account_of_key: dict[str, str] = field(default_factory=dict)
+    """Hash of a key -> account: never changes once written, so it is kept for the life of the process."""
+
+
+def build(settings: Settings, session: Any, endpoint_url: str | None = None, **overrides: Any) -> Services:
+    """`session` is a boto3 Session; `endpoint_url` moves all clients to another AWS, such as one on this machine."""
+    retries = {"total_max_attempts": 4, "mode": "standard"}
+    config = Config(retries=retries, connect_timeout=3, read_timeout=10, tcp_keepalive=True)  # type: ignore[arg-type]
+    s3_config = config.merge(
+        Config(
+            signature_version="s3v4",
+            # A host name per bucket is what AWS wants; an endpoint given by address has no such names.
+            s3={"addressing_style": "path" if endpoint_url else "virtual"},
+        )
+    )
+    sqs = session.client("sqs", config=config, endpoint_url=endpoint_url)
+    return Services(
+        settings=settings,
+        table=Table(session.client("dynamodb", config=config, endpoint_url=endpoint_url), settings.table),
+        storage=Storage(session.client("s3", config=s3_config, endpoint_url=endpoint_url), settings.bucket),
+        sqs=sqs,
+        work=WorkQueue(sqs, settings.work_queue_url),
+        **overrides,
+    )
+
+
+@lru_cache(maxsize=1)
+def services() -> Services:
+    """Those of this process, from its environment."""
+    return build(Settings.from_environ(os.environ), boto3.Session(), os.environ.get("AWS_ENDPOINT_URL"))

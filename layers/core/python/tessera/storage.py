@@ -1,0 +1,191 @@
+"""The bucket: its key layout, pre-signed links, and the few object calls that functions make.
+
+    uploads/<account>/<upload>                    what a caller sent
+    results/<account>/<task>/<nn>/<attempt>       what a worker made; its ObjectCreated event completes the file
+    thumbnails/<account>/<task>/<nn>/<attempt>
+    reports/<account>/<task>/<nn>/<attempt>.json  progress, then the outcome
+    failures/<account>/<task>/<nn>/<attempt>.json its ObjectCreated event fails the attempt
+
+Keys hold ids only; names of files live in rows. Pre-signing is local arithmetic and calls nobody.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, Literal
+from urllib.parse import quote
+
+from botocore.exceptions import ClientError
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+
+DELETE_BATCH = 1000  # S3
+MAX_PARTS = 10_000  # S3
+MIN_PART_BYTES = 5 * 1024 * 1024  # S3, for every part but the last
+MISSING = {"404", "NoSuchKey", "NotFound"}
+
+UPLOAD_KEY = re.compile(r"uploads/(?P<account>[0-9a-f]+)/(?P<upload>[0-9a-f]+)")
+ATTEMPT_KEY = re.compile(
+    r"(?P<kind>results|failures|reports|thumbnails)/(?P<account>[0-9a-f]+)/(?P<task>\d+)/(?P<nn>\d+)/(?P<attempt>\d+)(\.json)?"
+)
+
+Kind = Literal["results", "thumbnails", "reports", "failures"]
+
+
+@dataclass(frozen=True)
+class AttemptKey:
+    """Names one attempt at one file of a task."""
+
+    account: str
+    task: int
+    nn: int
+    attempt: int
+
+    def key(self, kind: Kind) -> str:
+        suffix = ".json" if kind in ("reports", "failures") else ""
+        return f"{kind}/{self.account}/{self.task}/{self.nn:02d}/{self.attempt}{suffix}"
+
+    @classmethod
+    def parse(cls, key: str) -> tuple[str, AttemptKey] | None:
+        """(kind, attempt), or None for a key of another layout."""
+        match = ATTEMPT_KEY.fullmatch(key)
+        if match is None:
+            return None
+        attempt = cls(match["account"], int(match["task"]), int(match["nn"]), int(match["attempt"]))
+        return match["kind"], attempt
+
+
+def upload_key(account: str, upload: str) -> str:
+    return f"uploads/{account}/{upload}"
+
+
+def parse_upload_key(key: str) -> tuple[str, str] | None:
+    match = UPLOAD_KEY.fullmatch(key)
+    return (match["account"], match["upload"]) if match else None
+
+
+@dataclass(frozen=True)
+class ObjectFacts:
+    etag: str  # with its quotes
+    size: int  # bytes
+    modified_ms: int
+
+
+@dataclass(frozen=True)
+class Part:
+    number: int
+    etag: str
+
+
+class Storage:
+    def __init__(self, client: S3Client, bucket: str) -> None:
+        self.client = client
+        self.bucket = bucket
+
+    def presign_put(self, key: str, seconds: int, size: int | None = None) -> str:
+        """A PUT of one object; with `size`, of exactly so many bytes: another Content-Length breaks the signature."""
+        length = {} if size is None else {"ContentLength": size}
+        return self._presign("put_object", seconds, Key=key, **length)
+
+    def presign_part(self, key: str, upload_id: str, number: int, size: int, seconds: int) -> str:
+        return self._presign(
+            "upload_part", seconds, Key=key, UploadId=upload_id, PartNumber=number, ContentLength=size
+        )
+
+    def presign_get(self, key: str, seconds: int, content_type: str = "", file_name: str = "") -> str:
+        """A GET. `file_name` is what a browser saves it as."""
+        extra: dict[str, Any] = {}
+        if content_type:
+            extra["ResponseContentType"] = content_type
+        if file_name:
+            extra["ResponseContentDisposition"] = content_disposition(file_name)
+        return self._presign("get_object", seconds, Key=key, **extra)
+
+    def head(self, key: str) -> ObjectFacts | None:
+        try:
+            answer = self.client.head_object(Bucket=self.bucket, Key=key)
+        except ClientError as error:
+            if error.response["Error"]["Code"] in MISSING:
+                return None
+            raise
+        return ObjectFacts(answer["ETag"], answer["ContentLength"], _ms(answer["LastModified"]))
+
+    def read_range(self, key: str, first: int, count: int) -> tuple[bytes, ObjectFacts] | None:
+        """Bytes [first, first + count) as far as there are any, and the whole object's facts. None: no such object."""
+        try:
+            answer = self.client.get_object(Bucket=self.bucket, Key=key, Range=f"bytes={first}-{first + count - 1}")
+        except ClientError as error:
+            code = error.response["Error"]["Code"]
+            if code in MISSING:
+                return None
+            if code == "InvalidRange":  # an empty object, or a header that points past the end
+                facts = self.head(key)
+                return (b"", facts) if facts else None
+            raise
+        total = int(answer["ContentRange"].rpartition("/")[2]) if "ContentRange" in answer else answer["ContentLength"]
+        return answer["Body"].read(), ObjectFacts(answer["ETag"], total, _ms(answer["LastModified"]))
+
+    def read(self, key: str) -> bytes | None:
+        """A small object whole. None: no such object."""
+        try:
+            return self.client.get_object(Bucket=self.bucket, Key=key)["Body"].read()
+        except ClientError as error:
+            if error.response["Error"]["Code"] in MISSING:
+                return None
+            raise
+
+    def write(self, key: str, body: bytes) -> None:
+        self.client.put_object(Bucket=self.bucket, Key=key, Body=body)
+
+    def start_multipart(self, key: str) -> str:
+        return self.client.create_multipart_upload(Bucket=self.bucket, Key=key)["UploadId"]
+
+    def complete_multipart(self, key: str, upload_id: str, parts: Iterable[Part]) -> None:
+        self.client.complete_multipart_upload(
+            Bucket=self.bucket,
+            Key=key,
+            UploadId=upload_id,
+            MultipartUpload={"Parts": [{"PartNumber": part.number, "ETag": part.etag} for part in parts]},
+        )
+
+    def delete_many(self, keys: Iterable[str]) -> None:
+        """Objects that are gone already are no error; one that cannot be deleted raises."""
+        pending = list(keys)
+        for first in range(0, len(pending), DELETE_BATCH):
+            answer = self.client.delete_objects(
+                Bucket=self.bucket,
+                Delete={"Objects": [{"Key": key} for key in pending[first : first + DELETE_BATCH]], "Quiet": True},
+            )
+            if answer.get("Errors"):
+                raise OSError(f"S3 kept {len(answer['Errors'])} objects, the first: {answer['Errors'][0]}")
+
+    def abort_multiparts(self, started_before_ms: int) -> int:
+        """Frees the parts of uploads that nobody completed; returns how many."""
+        aborted = 0
+        for page in self.client.get_paginator("list_multipart_uploads").paginate(Bucket=self.bucket):
+            for upload in page.get("Uploads", ()):
+                if _ms(upload["Initiated"]) < started_before_ms:
+                    self.client.abort_multipart_upload(
+                        Bucket=self.bucket, Key=upload["Key"], UploadId=upload["UploadId"]
+                    )
+                    aborted += 1
+        return aborted
+
+    def _presign(self, operation: str, seconds: int, **parameters: Any) -> str:
+        return self.client.generate_presigned_url(
+            operation, Params={"Bucket": self.bucket, **parameters}, ExpiresIn=max(1, seconds)
+        )
+
+
+def content_disposition(file_name: str) -> str:
+    """RFC 6266: an ASCII fallback beside the real name."""
+    fallback = re.sub(r'[^\x20-\x7e]|["\\%]', "_", file_name)
+    return f"attachment; filename=\"{fallback}\"; filename*=UTF-8''{quote(file_name, safe='')}"
+
+
+def _ms(moment: datetime) -> int:
+    return int(moment.timestamp() * 1000)

@@ -1,0 +1,258 @@
+"""Uploads: links to write one object each, and the row that says what arrived.
+
+Issuing is arithmetic: the name that a caller gets back holds 32 random bits, the object's id is a digest of it, and the
+link is signed for one key and one length. A row appears with the first proof that the object is there.
+
+    -                -> uploaded   the S3 event: header probed
+    -                -> rejected   the S3 event: not a picture, or too large a one
+    -                -> seen       start-task was faster than the event and asked S3 itself
+    seen             -> uploaded, rejected   the event comes after all; the files that wait are sent or failed
+    uploaded         -> uploaded   overwritten before a task used it: the newer bytes count
+    any              -> gone       cleanup, after `expires`
+
+Once `used` by a task the ETag does not change any more: other bytes are refused by the worker's If-Match.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import secrets
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+from boto3.dynamodb.conditions import Attr, ConditionBase
+from botocore.exceptions import ClientError
+from pydantic import BaseModel, ConfigDict
+
+from tessera import images
+from tessera.dispatch import FileRef
+from tessera.errors import FileTooLarge, Invalid, MissingFields, UnsupportedType, UploadIncomplete
+from tessera.recipe import ImageFormat
+from tessera.settings import SECONDS
+from tessera.storage import MAX_PARTS, MIN_PART_BYTES, ObjectFacts, Part, parse_upload_key, upload_key
+from tessera.table import ConditionFailed, Key, Update, due_shard
+
+if TYPE_CHECKING:
+    from tessera.services import Services
+
+ACCEPTED_TYPES = ("image/jpeg", "image/png", "image/webp")
+MAX_BYTES = 100 * 1024 * 1024
+MAX_NAME = 255  # characters
+PART_BYTES = 8 * 1024 * 1024
+NAME_FORM = re.compile(r"[0-9a-f]{8}-(?P<original>.+)", re.DOTALL)
+INCOMPLETE = {"NoSuchUpload", "InvalidPart", "InvalidPartOrder", "EntityTooSmall", "MalformedXML"}  # S3
+
+
+@dataclass(frozen=True)
+class PartLink:
+    number: int
+    url: str
+
+
+@dataclass(frozen=True)
+class Multipart:
+    upload_id: str
+    key: str
+    part_bytes: int
+    parts: tuple[PartLink, ...]
+
+
+@dataclass(frozen=True)
+class Ticket:
+    """What a caller needs to send one file. Times in ms."""
+
+    name: str
+    original: str
+    content_type: str
+    size: int
+    url: str
+    created: int
+    expires: int
+    multipart: Multipart | None
+
+
+class Upload(BaseModel):
+    """`wanted` holds the files ("<task>#<nn>") that were started before the event came."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    state: Literal["seen", "uploaded", "rejected"]
+    etag: str
+    size: int
+    expires: int
+    format: ImageFormat | None = None
+    pixels: int | None = None
+    reason: str = ""
+    wanted: frozenset[str] = frozenset()
+
+    def waiting(self) -> tuple[FileRef, ...]:
+        pairs = (ref.split("#") for ref in sorted(self.wanted))
+        return tuple(FileRef(task=int(task), nn=int(nn)) for task, nn in pairs)
+
+
+def upload_id(name: str) -> str:
+    """The id of the object that belongs to a name handed out here."""
+    return hashlib.sha256(name.encode()).hexdigest()[:32]
+
+
+def original_of(name: str) -> str | None:
+    """The caller's own name of a file, None for a name that was not handed out here."""
+    match = NAME_FORM.fullmatch(name)
+    return match["original"] if match else None
+
+
+def new_name(original: str) -> str:
+    """Eight random hex digits and the original name, as f7d9a2b4-vacation-photo.jpeg; fit for a file name anywhere."""
+    return f"{secrets.token_hex(4)}-{re.sub(r'[/\\\\\x00-\x1f\x7f]', '_', original)}"
+
+
+def row_key(account: str, upload: str) -> Key:
+    return Key(f"ACCOUNT#{account}", f"UPLOAD#{upload}")
+
+
+def check(original: str, content_type: str, size: int) -> None:
+    """Raises MissingFields, Invalid, UnsupportedType or FileTooLarge."""
+    if not original:
+        raise MissingFields("originalFileName")
+    if len(original) > MAX_NAME:
+        raise Invalid(f"originalFileName is longer than {MAX_NAME} characters")
+    if content_type not in ACCEPTED_TYPES:
+        raise UnsupportedType
+    if size < 1:
+        raise Invalid("fileSize must be at least 1")
+    if size > MAX_BYTES:
+        raise FileTooLarge(MAX_BYTES)
+
+
+def issue(services: Services, account: str, original: str, content_type: str, size: int, parts: bool | None) -> Ticket:
+    """A link that writes one object of exactly `size` bytes; with `parts`, or above the threshold, part links too.
+
+    No AWS call, one (CreateMultipartUpload) with parts. Raises as `check` does.
+    """
+    check(original, content_type, size)
+    name = new_name(original)
+    key = upload_key(account, upload_id(name))
+    seconds = services.settings.upload_ttl_seconds
+    created = services.now_ms()
+    in_parts = size > services.settings.part_threshold_bytes if parts is None else parts
+    return Ticket(
+        name=name,
+        original=original,
+        content_type=content_type,
+        size=size,
+        url=services.storage.presign_put(key, seconds, size),
+        created=created,
+        expires=created + seconds * SECONDS,
+        multipart=_in_parts(services, key, size, seconds) if in_parts else None,
+    )
+
+
+def _in_parts(services: Services, key: str, size: int, seconds: int) -> Multipart:
+    part_bytes = max(PART_BYTES, MIN_PART_BYTES, -(-size // MAX_PARTS))
+    s3_id = services.storage.start_multipart(key)
+    links = tuple(
+        PartLink(n + 1, services.storage.presign_part(key, s3_id, n + 1, min(part_bytes, size - first), seconds))
+        for n, first in enumerate(range(0, size, part_bytes))
+    )
+    return Multipart(s3_id, key, part_bytes, links)
+
+
+def complete(services: Services, account: str, s3_id: str, key: str, parts: tuple[Part, ...]) -> None:
+    """Makes one object of the parts. Raises UploadIncomplete, the same for a foreign key as for an unknown upload id."""
+    numbers = [part.number for part in parts]
+    if len(set(numbers)) != len(numbers):
+        raise UploadIncomplete("a PartNumber is given twice")
+    owner = parse_upload_key(key)
+    if owner is None or owner[0] != account:
+        raise UploadIncomplete("unknown key or uploadId")
+    try:
+        services.storage.complete_multipart(key, s3_id, sorted(parts, key=lambda part: part.number))
+    except ClientError as error:
+        code = error.response["Error"]["Code"]
+        if code == "NoSuchUpload":
+            raise UploadIncomplete("unknown key or uploadId") from error
+        if code in INCOMPLETE:
+            raise UploadIncomplete(f"the parts do not fit together ({code})") from error
+        raise
+
+
+def store(services: Services, account: str, original: str, body: bytes) -> str:
+    """Writes a file that came inside a request; returns its name. From there on it is an upload like any other."""
+    name = new_name(original or "upload")
+    services.storage.write(upload_key(account, upload_id(name)), body)
+    return name
+
+
+def usable(now_ms: int, max_pixels: int) -> ConditionBase:
+    """True on the row of an upload that a task may use without asking S3 first."""
+    return Attr("state").eq("uploaded") & Attr("expires").gt(now_ms) & Attr("pixels").lte(max_pixels)
+
+
+def use(services: Services, account: str, upload: str, now_ms: int, max_pixels: int) -> Update:
+    """Marks an uploaded picture as used by a task, and keeps it until no task can need it."""
+    hold = now_ms + services.settings.upload_hold_ms
+    used = {"used": True, "expires": hold, "due_ms": hold}
+    return Update(row_key(account, upload), usable(now_ms, max_pixels), set=used)
+
+
+def use_seen(services: Services, account: str, upload: str, facts: ObjectFacts, now_ms: int, ref: FileRef) -> Update:
+    """The same for one whose event has not come yet: pins its ETag and says which file waits."""
+    hold = now_ms + services.settings.upload_hold_ms
+    return Update(
+        row_key(account, upload),
+        Attr("state").not_exists() | Attr("state").eq("seen"),
+        set={"state": "seen", "used": True, "expires": hold, "due_pk": _due_pk(upload), "due_ms": hold},
+        set_once={"etag": facts.etag, "size": facts.size},
+        add={"wanted": {f"{ref.task}#{ref.nn}"}},
+    )
+
+
+def find(services: Services, account: str, upload: str) -> Upload | None:
+    row = services.table.get(row_key(account, upload))
+    return Upload.model_validate(row) if row else None
+
+
+def arrived(services: Services, account: str, upload: str) -> Upload | None:
+    """An S3 event: probes the object as it is now and records it.
+
+    None where there is nothing to record: the object is gone, or it is not the one that a task has accepted.
+    """
+    storage, key = services.storage, upload_key(account, upload)
+    got = storage.read_range(key, 0, images.HEAD_BYTES)
+    if got is None:
+        return None
+    head, facts = got
+
+    def read(first: int, count: int) -> bytes:
+        more = storage.read_range(key, first, count)
+        return more[0] if more else b""
+
+    now_ms = services.now_ms()
+    expires = now_ms + services.settings.upload_ttl_ms
+    record = Update(
+        row_key(account, upload),
+        Attr("used").not_exists() | Attr("etag").eq(facts.etag),
+        set={"etag": facts.etag, "size": facts.size, "due_pk": _due_pk(upload)} | _probed(services, head, read),
+        # An upload that a task holds already keeps its longer life.
+        set_once={"expires": expires, "due_ms": expires, "created": now_ms},
+    )
+    try:
+        return Upload.model_validate(services.table.update(record))
+    except ConditionFailed:
+        return None
+
+
+def _probed(services: Services, head: bytes, read: images.ReadRange) -> dict[str, object]:
+    limit = services.settings.max_input_pixels
+    try:
+        header = images.probe(head, read)
+        if header.pixels > limit:
+            raise images.NotAPicture(f"{header.width} x {header.height} pixels are more than the {limit:,} allowed")
+    except images.NotAPicture as refused:
+        return {"state": "rejected", "reason": refused.reason}
+    return {"state": "uploaded", "format": header.format, "pixels": header.pixels}
+
+
+def _due_pk(upload: str) -> str:
+    return f"EXPIRES#{due_shard(upload)}"
