@@ -12,9 +12,10 @@ from typing import Any
 from aws_lambda_powertools.utilities.typing import LambdaContext
 from tessera.job import Job
 from tessera_engine import worker
+from tessera_engine.models import StandIn
 
 
 def lambda_handler(event: dict[str, Any], context: LambdaContext) -> None:
-    stand_in = os.environ.get("TESSERA_STAND_IN", "refuse") == "allow"
+    stand_in: StandIn = "allow" if os.environ.get("TESSERA_STAND_IN") == "allow" else "refuse"
     for record in event["Records"]:
         worker.run(Job.model_validate_json(record["body"]), stand_in=stand_in)

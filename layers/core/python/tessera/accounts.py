@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import re
 import secrets
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from boto3.dynamodb.conditions import Attr, ConditionBase
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from tessera.services import Services
 
 OWN_FORM = re.compile(r"tsr_(?P<account>[0-9a-f]{16})_[A-Za-z0-9_-]{32,}")
+Keys = dict[str, dict[str, Any]]  # hash -> name, created
 POSSIBLE_KEY = re.compile(r"[\x21-\x7e]{1,256}")
 
 
@@ -37,7 +39,7 @@ class Account(BaseModel):
     balance: int = 0
     tasks: int = 0
     last_task_ms: int = 0
-    api_keys: dict[str, dict[str, Any]] = {}
+    api_keys: Keys = {}
 
 
 class Caller(BaseModel):
@@ -102,10 +104,7 @@ def authenticate(services: Services, who: Credential, kind: str) -> Caller:
     """
     count = window(services, who, kind)
     if count is None:
-        row = services.table.get(account_key(who.account))
-        if row is None or not who.is_held_by(row):
-            raise Unauthorized
-        return Caller(account=Account.model_validate(row), key_hash=who.key_hash)
+        return check(services, who)
     while True:
         write = Update(account_key(who.account), who.holds() & count.when(), set=count.set(), add=count.add())
         try:
@@ -114,6 +113,14 @@ def authenticate(services: Services, who: Credential, kind: str) -> Caller:
             count = next_window(who, count, failed.item, services.now_ms())
         else:
             return Caller(account=Account.model_validate(row), key_hash=who.key_hash)
+
+
+def check(services: Services, who: Credential) -> Caller:
+    """Checks the key without counting the call. Raises Unauthorized."""
+    row = services.table.get(account_key(who.account))
+    if row is None or not who.is_held_by(row):
+        raise Unauthorized
+    return Caller(account=Account.model_validate(row), key_hash=who.key_hash)
 
 
 def next_window(who: Credential, count: Window, row: Item | None, now_ms: int) -> Window:
@@ -128,9 +135,8 @@ def next_window(who: Credential, count: Window, row: Item | None, now_ms: int) -
 def create(services: Services) -> str:
     """A new account without key or credits; returns its id."""
     account = new_account_id()
-    services.table.put(
-        Put(account_key(account).as_item() | {"id": account, "created": services.now_ms(), "balance": 0, "tasks": 0, "api_keys": {}}, new=True)
-    )
+    row = {"id": account, "created": services.now_ms(), "balance": 0, "tasks": 0, "api_keys": {}}
+    services.table.put(Put(account_key(account).as_item() | row, new=True))
     return account
 
 
@@ -149,22 +155,25 @@ def add_key(services: Services, account: str, key: str | None = None, name: str 
         except ConditionFailed as failed:
             if failed.item is None or failed.item["account"] != account:
                 raise Invalid("This key belongs to another account") from failed
-    row = services.table.get(account_key(account))
-    if row is None:
-        raise NotFound
-    keys = row["api_keys"] | {key_hash: {"name": name, "created": services.now_ms()}}
-    services.table.update(Update(account_key(account), Attr("api_keys").eq(row["api_keys"]), set={"api_keys": keys}))
+    facts = {"name": name, "created": services.now_ms()}
+    _change_keys(services, account, lambda keys: keys | {key_hash: facts})
     return key
 
 
 def revoke_key(services: Services, key: str) -> None:
     """Acts on the next call: every call is checked on the account's row. Raises Unauthorized for an unknown key."""
     who = credential(services, key)
-    row = services.table.get(account_key(who.account))
-    if row is None or not who.is_held_by(row):
-        raise Unauthorized
-    keys = {key_hash: facts for key_hash, facts in row["api_keys"].items() if key_hash != who.key_hash}
-    services.table.update(Update(account_key(who.account), Attr("api_keys").eq(row["api_keys"]), set={"api_keys": keys}))
+    check(services, who)
+    _change_keys(services, who.account, lambda keys: {name: keys[name] for name in keys if name != who.key_hash})
+
+
+def _change_keys(services: Services, account: str, change: Callable[[Keys], Keys]) -> None:
+    """Raises NotFound for an unknown account, ConditionFailed when two operators change the keys at once."""
+    row = services.table.get(account_key(account))
+    if row is None:
+        raise NotFound
+    same = Attr("api_keys").eq(row["api_keys"])
+    services.table.update(Update(account_key(account), same, set={"api_keys": change(row["api_keys"])}))
 
 
 def _pointer_key(key_hash: str) -> Key:

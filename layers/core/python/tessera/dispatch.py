@@ -63,9 +63,8 @@ class QueueDispatcher:
         return self.client.send_message(QueueUrl=self.url, MessageBody=job.model_dump_json())["MessageId"]
 
     def may_wait(self) -> bool:
-        name = "ApproximateNumberOfMessages"
-        answer = self.client.get_queue_attributes(QueueUrl=self.url, AttributeNames=[name])
-        return int(answer["Attributes"][name]) > 0
+        answer = self.client.get_queue_attributes(QueueUrl=self.url, AttributeNames=["ApproximateNumberOfMessages"])
+        return int(answer["Attributes"]["ApproximateNumberOfMessages"]) > 0
 
 
 def dispatcher_for(settings: Settings, sqs: SQSClient) -> Dispatcher:

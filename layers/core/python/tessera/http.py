@@ -91,7 +91,7 @@ def form(raw: bytes, content_type: str) -> Form:
 
     try:
         python_multipart.parse_form(
-            {"Content-Type": content_type.encode("latin-1"), "Content-Length": str(len(raw)).encode()},  # type: ignore[dict-item]
+            {"Content-Type": content_type.encode("latin-1"), "Content-Length": str(len(raw)).encode()},
             BytesIO(raw),
             on_field,
             on_file,

@@ -23,7 +23,7 @@ def new_task_number(created_ms: int) -> int:
 def to_uuid(number: int) -> str:
     digest = int.from_bytes(hashlib.sha256(f"tessera task {number}".encode()).digest()[:16], "big")
     bits = (number >> 5) << 80 | (number & 0x1F) << 71 | digest & (1 << 71) - 1
-    # RFC 9562: version 4 in bits 76-79, variant 10 in bits 62-63. The low five bits of the number lie below the version.
+    # RFC 9562: version 4 in bits 76-79, variant 10 in bits 62-63. The number's low five bits lie below the version.
     return str(uuid.UUID(int=bits & ~(0xF << 76) & ~(0x3 << 62) | 0x4 << 76 | 0x2 << 62))
 
 

@@ -1,13 +1,13 @@
 """How a file goes on once its task has started. Every change is one conditional write or one transaction.
 
-    from              to        trigger                            condition                                 with it
-    queued            running   claim: a work message              queued, or running and lease over         attempt + 1
-    running           running   confirm: the job was handed over   same attempt                              lease
-    running           running   extend: signs of life              same attempt                              lease
-    running           running   retry: the attempt failed          same attempt, attempts and time left      lease over, work message
-    running           done      result event, or watchdog          same attempt                              task, capture
-    queued, running   failed    failure event, attempts spent,     open (same attempt, where one is named)   task, balance, refund
-                                deadline
+    from             to       trigger                           condition                           with it
+    queued           running  claim: a work message             queued, or running and lease over   attempt + 1
+    running          running  confirm: the job is handed over   same attempt                        lease
+    running          running  extend: signs of life             same attempt                        lease
+    running          running  retry: the attempt failed         same attempt, attempts left         lease over, work
+    running          done     result event, or watchdog         same attempt                        task, capture
+    queued, running  failed   failure event, deadline,          open (same attempt, if one is       task, balance,
+                              attempts spent                    named)                              refund
 
 done and failed never change. One retry counter: `attempt`. A result of an attempt that has been superseded changes
 nothing. Whoever finds a condition false stops: somebody else has done the work already, or will.
@@ -15,6 +15,7 @@ nothing. Whoever finds a condition false stops: somebody else has done the work 
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from boto3.dynamodb.conditions import Attr, ConditionBase
@@ -175,10 +176,8 @@ def result_arrived(services: Services, at: AttemptKey) -> bool:
         remove=("due_pk", "due_ms"),
     )
     count = Update(task_key(at.task), add={"left": -1, "done": 1})
-    try:
+    with suppress(TransactionFailed):  # ended already, or a superseded attempt: nothing visible changes
         services.table.transact(finish, count, credits.capture(at.account, at.task, at.nn, now_ms))
-    except TransactionFailed:
-        pass  # ended already, or a superseded attempt: nothing visible changes
     return True
 
 
@@ -216,10 +215,8 @@ def fail(services: Services, file: File, attempt: int | None, error: JobError) -
     )
     count = Update(task_key(file.task), add={"left": -1, "failed": 1, "refunded": credits.PRICE})
     back = credits.refund(file.account, file.task, file.nn, now_ms)
-    try:
+    with suppress(TransactionFailed):  # it has ended meanwhile
         services.table.transact(end, count, credits.give_back(file.account), back)
-    except TransactionFailed:
-        pass  # it has ended meanwhile
 
 
 # ---------------------------------------------------------------- watchdog
@@ -228,11 +225,18 @@ def fail(services: Services, file: File, attempt: int | None, error: JobError) -
 def look_after_all(services: Services, dispatcher: Dispatcher) -> int:
     """One round over the files that are due; returns how many there were."""
     now_ms, looked = services.now_ms(), 0
+    broken: list[Exception] = []
     for shard in range(DUE_SHARDS):
         for key in services.table.query_due("WATCH", shard, now_ms):
             ref = FileRef(task=int(key.pk.removeprefix("TASK#")), nn=int(key.sk.removeprefix("FILE#")))
-            look_after(services, dispatcher, ref)
+            try:
+                look_after(services, dispatcher, ref)
+            except Exception as error:
+                # One file that cannot be looked after must not keep the others waiting; all of them fly at the end.
+                broken.append(error)
             looked += 1
+    if broken:
+        raise ExceptionGroup(f"{len(broken)} of {looked} files could not be looked after", broken)
     return looked
 
 
@@ -273,10 +277,8 @@ def _sign_of_life(services: Services, dispatcher: Dispatcher, file: File, now_ms
 
 def _look_again(services: Services, file: File, now_ms: int) -> None:
     again = Update(file.key, OPEN, set={"due_pk": watch_pk(file.task), "due_ms": now_ms + LOOK_EVERY})
-    try:
+    with suppress(ConditionFailed):  # it has ended meanwhile and needs no look
         services.table.update(again)
-    except ConditionFailed:
-        pass  # it has ended meanwhile and needs no look
 
 
 def _change(services: Services, file: File, values: dict[str, int | str]) -> bool:

@@ -92,9 +92,7 @@ class Storage:
         return self._presign("put_object", seconds, Key=key, **length)
 
     def presign_part(self, key: str, upload_id: str, number: int, size: int, seconds: int) -> str:
-        return self._presign(
-            "upload_part", seconds, Key=key, UploadId=upload_id, PartNumber=number, ContentLength=size
-        )
+        return self._presign("upload_part", seconds, Key=key, UploadId=upload_id, PartNumber=number, ContentLength=size)
 
     def presign_get(self, key: str, seconds: int, content_type: str = "", file_name: str = "") -> str:
         """A GET. `file_name` is what a browser saves it as."""

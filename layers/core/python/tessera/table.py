@@ -8,7 +8,7 @@
     TASK#<n>         TASK               tasks.Task           ACCOUNT#<id> | TASK#<ms>#~   EXPIRES#<shard> | ms
     TASK#<n>         FILE#<nn>          tasks.File           ACCOUNT#<id> | TASK#<ms>#nn  WATCH#<shard>   | ms
 
-A status is one Query of TASK#<n>; a history page is one Query of `history`, newest first, a task's row before its files.
+A status is one Query of TASK#<n>; a history page is one Query of `history`, newest first, a task before its files.
 `due` is sparse: a row is in it only while somebody has to look at it again, and its `ms` says when.
 """
 
@@ -129,9 +129,7 @@ class Table:
 
         A transaction that lost a race for a row is tried again: nothing of it was written.
         """
-        items: list[Any] = [
-            {type(write).__name__: self._expression(write)} for write in writes
-        ]
+        items: list[Any] = [{type(write).__name__: self._expression(write)} for write in writes]
         for attempt in range(CONFLICT_TRIES):
             try:
                 self.client.transact_write_items(TransactItems=items)

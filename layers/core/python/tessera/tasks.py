@@ -222,7 +222,9 @@ def start(services: Services, who: Credential, wanted: tuple[Wanted, ...], recip
     else:
         raise TimeoutError("the start lost every race for its rows")
     try:
-        services.work.send([FileRef(task=attempt.task, nn=nn) for nn in range(len(wanted)) if nn not in attempt.refused])
+        services.work.send(
+            [FileRef(task=attempt.task, nn=nn) for nn in range(len(wanted)) if nn not in attempt.refused]
+        )
     except (BotoCoreError, ClientError, OSError):
         # The task stands and is paid for: the watchdog finds its files at FIRST_LOOK and sends them.
         return attempt.task
@@ -252,7 +254,8 @@ def _writes(services: Services, start: Start) -> list[Put | Update]:
             recipe=start.recipe, created=now_ms, deadline=deadline,
         )  # fmt: skip
         if nn in start.refused:
-            rows.append(Put(_file_item(file.model_copy(update={"state": "failed", "error": start.refused[nn], "ended": now_ms}))))
+            failed = {"state": "failed", "error": start.refused[nn], "ended": now_ms}
+            rows.append(Put(_file_item(file.model_copy(update=failed))))
             continue
         rows.append(Put(_file_item(file) | {"due_pk": watch_pk(start.task), "due_ms": now_ms + FIRST_LOOK}))
         if nn in start.seen:
@@ -325,10 +328,14 @@ def _file_item(file: File) -> Item:
 
 def _item(row: Row, key: Key, created: int, order: str, account: str) -> Item:
     # Two tasks of one millisecond stay apart by their id: a task's row sorts right before its own files.
-    return row.model_dump(mode="json", exclude_none=True) | key.as_item() | {
-        "history_pk": f"ACCOUNT#{account}",
-        "history_sk": f"TASK#{created:013d}#{key.pk.removeprefix('TASK#')}#{order}",
-    }
+    return (
+        row.model_dump(mode="json", exclude_none=True)
+        | key.as_item()
+        | {
+            "history_pk": f"ACCOUNT#{account}",
+            "history_sk": f"TASK#{created:013d}#{key.pk.removeprefix('TASK#')}#{order}",
+        }
+    )
 
 
 # ---------------------------------------------------------------- read

@@ -40,6 +40,7 @@ ACCEPTED_TYPES = ("image/jpeg", "image/png", "image/webp")
 MAX_BYTES = 100 * 1024 * 1024
 MAX_NAME = 255  # characters
 PART_BYTES = 8 * 1024 * 1024
+UNFIT = re.compile(r"[/\\\x00-\x1f\x7f]")  # in a file name
 NAME_FORM = re.compile(r"[0-9a-f]{8}-(?P<original>.+)", re.DOTALL)
 INCOMPLETE = {"NoSuchUpload", "InvalidPart", "InvalidPartOrder", "EntityTooSmall", "MalformedXML"}  # S3
 
@@ -104,7 +105,7 @@ def original_of(name: str) -> str | None:
 
 def new_name(original: str) -> str:
     """Eight random hex digits and the original name, as f7d9a2b4-vacation-photo.jpeg; fit for a file name anywhere."""
-    return f"{secrets.token_hex(4)}-{re.sub(r'[/\\\\\x00-\x1f\x7f]', '_', original)}"
+    return f"{secrets.token_hex(4)}-{UNFIT.sub('_', original)}"
 
 
 def row_key(account: str, upload: str) -> Key:
@@ -159,7 +160,7 @@ def _in_parts(services: Services, key: str, size: int, seconds: int) -> Multipar
 
 
 def complete(services: Services, account: str, s3_id: str, key: str, parts: tuple[Part, ...]) -> None:
-    """Makes one object of the parts. Raises UploadIncomplete, the same for a foreign key as for an unknown upload id."""
+    """Makes one object of the parts. Raises UploadIncomplete, alike for a foreign key and an unknown id."""
     numbers = [part.number for part in parts]
     if len(set(numbers)) != len(numbers):
         raise UploadIncomplete("a PartNumber is given twice")

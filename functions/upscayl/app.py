@@ -1,0 +1,141 @@
+"""Upscayl Cloud's five routes, at the root and under /upscayl. The document: docs/dialects/upscayl.md.
+
+A known key is asked for before anything else is said: a bad body with a bad key is answered 401.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from aws_lambda_powertools.event_handler import APIGatewayHttpResolver, Response
+from aws_lambda_powertools.utilities.typing import LambdaContext
+from tessera import accounts, http, tasks, uploads
+from tessera.accounts import Caller, Credential
+from tessera.errors import Invalid, NotFound, RateLimited, Refused, TesseraError
+from tessera.observability import logger
+from tessera.services import services
+from tessera.tasks import TaskState, Wanted
+
+from upscayl import bodies, errors, schemas, translate
+
+app = APIGatewayHttpResolver(strip_prefixes=["/upscayl"])
+
+
+@app.post("/get-upload-url")
+def get_upload_url() -> dict[str, Any]:
+    caller = authenticated("upload")
+    wish = schemas.parse(schemas.GetUploadUrl, bodies.read(event()).fields)
+    ticket = uploads.issue(
+        services(), caller.account.id, wish.originalFileName, wish.fileType, wish.fileSize, wish.multipart
+    )
+    return translate.to_ticket(ticket)
+
+
+@app.post("/complete-multipart-upload")
+def complete_multipart_upload() -> dict[str, Any]:
+    caller = authenticated("complete")
+    wish = schemas.parse(schemas.CompleteMultipart, bodies.read(event()).fields)
+    uploads.complete(services(), caller.account.id, wish.uploadId, wish.key, translate.from_parts(wish))
+    return translate.success({"status": "success"})
+
+
+@app.post("/start-task")
+def start_task() -> dict[str, Any]:
+    who = credential()
+    try:
+        received = bodies.read_start(event())
+        wish = schemas.parse(schemas.StartTask, received.fields)
+        wanted = wanted_files(who, received, wish)
+    except Refused:
+        # The transaction below checks the key and counts the call; here it has to be done for its own sake.
+        accounts.authenticate(services(), who, "start")
+        raise
+    return translate.to_started(tasks.start(services(), who, wanted, translate.from_start_task(wish)))
+
+
+@app.post("/get-task-status")
+def get_task_status() -> dict[str, Any]:
+    caller = authenticated("status")
+    received = bodies.read(event())
+    wish = schemas.parse(schemas.GetTaskStatus, received.fields)
+    view = tasks.get(services(), caller.account.id, translate.from_task_id(wish.taskId))
+    return translate.to_status(services(), view, words(caller, received))
+
+
+@app.post("/get-upscayl-history")
+def get_upscayl_history() -> dict[str, Any]:
+    caller = authenticated("history")
+    received = bodies.read(event())
+    wish = schemas.parse(schemas.GetHistory, received.fields)
+    page = tasks.history(services(), caller.account, wish.timestampOffset, wish.limit, translate.from_history(wish))
+    return translate.to_history(services(), page, caller.account.tasks, words(caller, received))
+
+
+def event() -> dict[str, Any]:
+    raw: dict[str, Any] = app.current_event.raw_event
+    return raw
+
+
+def credential() -> Credential:
+    return accounts.credential(services(), http.header(event(), "x-api-key"))
+
+
+def authenticated(kind: str) -> Caller:
+    return accounts.authenticate(services(), credential(), kind)
+
+
+def words(caller: Caller, received: bodies.Received) -> dict[TaskState, str]:
+    """The shape of the body tells which of the two families of clients asks; an operator can settle it for a key."""
+    settled = caller.account.api_keys[caller.key_hash].get("vocabulary")
+    return translate.VOCABULARIES[settled or ("observed" if received.enveloped else "documented")]
+
+
+def wanted_files(who: Credential, received: bodies.Received, wish: schemas.StartTask) -> tuple[Wanted, ...]:
+    """Names of uploads, or files sent along: those are stored first, and are uploads from then on."""
+    listed = (
+        *map(translate.from_uploaded_file, wish.files),
+        *(translate.from_url(services(), who.account, url) for url in wish.urls),
+    )
+    if listed and received.files:
+        raise Invalid("files and file exclude each other")
+    if not received.files:
+        return listed
+    if not all(part.body for part in received.files):
+        raise Invalid("file: is empty")
+    accounts.check(services(), who)  # before anything is stored
+    return tuple(Wanted.of(uploads.store(services(), who.account, part.name, part.body)) for part in received.files)
+
+
+# ---------------------------------------------------------------- answers
+
+
+@app.not_found
+def not_found(error: Exception) -> Response[str]:
+    return refusal(NotFound())
+
+
+@app.exception_handler(TesseraError)
+def refused(error: TesseraError) -> Response[str]:
+    return refusal(error)
+
+
+@app.exception_handler(Exception)
+def broken(error: Exception) -> Response[str]:
+    logger.exception("unexpected", route=app.current_event.path)
+    return refusal(error)
+
+
+def refusal(error: Exception) -> Response[str]:
+    answer = errors.answer_to(error, app.current_event.path)
+    headers = {"Retry-After": str(error.retry_after)} if isinstance(error, RateLimited) else {}
+    return Response(
+        status_code=answer.status,
+        content_type="application/json",
+        body=json.dumps({"error": answer.code, "message": answer.message(error)}),
+        headers=headers,
+    )
+
+
+def lambda_handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
+    return app.resolve(event, context)

@@ -1,0 +1,27 @@
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from moto import mock_aws
+
+from tests.world import REGION, World, make_world
+
+# Clients made by a test must never find real credentials.
+os.environ.update(AWS_ACCESS_KEY_ID="testing", AWS_SECRET_ACCESS_KEY="testing", AWS_DEFAULT_REGION=REGION)
+os.environ.setdefault("POWERTOOLS_SERVICE_NAME", "tessera")
+os.environ.setdefault("POWERTOOLS_TRACE_DISABLED", "true")
+
+
+@pytest.fixture
+def settings() -> dict[str, Any]:
+    """Settings of `world` that differ from their defaults; a test module overrides it."""
+    return {}
+
+
+@pytest.fixture
+def world(monkeypatch: pytest.MonkeyPatch, settings: dict[str, Any]) -> Iterator[World]:
+    with mock_aws():
+        yield make_world(monkeypatch, **settings)

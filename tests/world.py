@@ -1,0 +1,304 @@
+"""A whole deployment in this process: moto's AWS made from template.yaml's table, the real handlers called by hand.
+
+Queues are pumped by the test, so each event can be delivered twice, late, out of order or never; the clock stands still
+until it is moved; any AWS call can be made to fail. Links are not checked here: moto checks none, the guarded stack does
+(tests/e2e).
+"""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+import boto3
+import yaml
+from PIL import Image
+from tessera import accounts, lifecycle
+from tessera import services as composition
+from tessera.dispatch import FileRef, QueueDispatcher
+from tessera.job import Job, Outcome, Report
+from tessera.recipe import Upscale
+from tessera.services import Services, build
+from tessera.settings import Settings
+
+from infra.admin import create_account
+
+ROOT = Path(__file__).resolve().parent.parent
+REGION = "eu-central-1"
+START = 1_790_000_000_000  # ms
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.ms = START
+
+    def __call__(self) -> int:
+        return self.ms
+
+    def forward(self, seconds: float) -> None:
+        self.ms += int(seconds * 1000)
+
+
+class Loader(yaml.SafeLoader):
+    """Reads a template; short intrinsics become {"Fn::Name": value}."""
+
+
+Loader.add_multi_constructor(
+    "!",
+    lambda loader, suffix, node: {
+        f"Fn::{suffix}": loader.construct_scalar(node)  # type: ignore[arg-type]
+        if isinstance(node, yaml.ScalarNode)
+        else loader.construct_sequence(node, deep=True)
+        if isinstance(node, yaml.SequenceNode)
+        else loader.construct_mapping(node, deep=True)
+    },
+)
+
+
+def template() -> dict[str, Any]:
+    loaded: dict[str, Any] = yaml.load((ROOT / "template.yaml").read_text(), Loader)
+    return loaded
+
+
+class InjectedFaultError(Exception):
+    """What a killed process looks like from outside: nothing after this point happened."""
+
+
+@dataclass
+class World:
+    services: Services
+    clock: Clock
+    calls: list[str] = field(default_factory=list)
+    fault: Callable[[int, str, str], None] | None = None
+    """Called with (number of the call, operation, "before" or "after"); raises to make it fail."""
+
+    # ------------------------------------------------------------ AWS
+
+    @contextmanager
+    def counted(self) -> Iterator[list[str]]:
+        """The AWS calls made meanwhile, by operation."""
+        first = len(self.calls)
+        made: list[str] = []
+        yield made
+        made += self.calls[first:]
+
+    def _before(self, model: Any, **_: Any) -> None:
+        self.calls.append(model.name)
+        if self.fault:
+            self.fault(len(self.calls), model.name, "before")
+
+    def _after(self, model: Any, **_: Any) -> None:
+        if self.fault:
+            self.fault(len(self.calls), model.name, "after")
+
+    def balance(self, key: str) -> int:
+        return accounts.check(self.services, accounts.credential(self.services, key)).account.balance
+
+    def ledger(self, key: str) -> list[dict[str, Any]]:
+        account = accounts.credential(self.services, key).account
+        rows = self.services.table.query_partition(f"ACCOUNT#{account}")
+        return [row for row in rows if row["sk"].startswith("CREDIT#")]
+
+    def account(self, credits: int = 100, key: str | None = None) -> str:
+        return create_account(self.services, key, credits)
+
+    # ------------------------------------------------------------ HTTP
+
+    def post(self, path: str, body: Any = None, key: str | None = None, **more: Any) -> tuple[int, dict[str, Any]]:
+        """`body`: a JSON value, or bytes as they are."""
+        raw = body if isinstance(body, bytes) else json.dumps(body).encode()
+        answer = self.request(path, raw, {"content-type": "application/json"}, key, **more)
+        return answer["statusCode"], json.loads(answer["body"])
+
+    def request(
+        self, path: str, raw: bytes, headers: dict[str, str], key: str | None = None, method: str = "POST"
+    ) -> dict[str, Any]:
+        from base64 import b64encode
+
+        from upscayl.app import lambda_handler
+
+        sent = headers | ({"x-api-key": key} if key is not None else {}) | {"content-length": str(len(raw))}
+        event = {
+            "version": "2.0",
+            "routeKey": f"{method} {path}",
+            "rawPath": path,
+            "rawQueryString": "",
+            "headers": sent,
+            "requestContext": {
+                "http": {"method": method, "path": path, "sourceIp": "127.0.0.1"},
+                "stage": "$default",
+                "requestId": "test",
+            },
+            "body": b64encode(raw).decode(),
+            "isBase64Encoded": True,
+        }
+        answer: dict[str, Any] = lambda_handler(event, CONTEXT)
+        return answer
+
+    def put(self, url: str, body: bytes) -> str:
+        """What a browser does with an upload link; returns the key."""
+        key = unquote(urlsplit(url).path).lstrip("/").removeprefix(f"{self.services.settings.bucket}/")
+        self.services.storage.write(key, body)
+        return key
+
+    def upload(self, key: str, body: bytes, name: str = "photo.png", event: bool = True) -> dict[str, Any]:
+        """Asks for a link, sends the bytes, delivers the event; returns the answer's data."""
+        status, answer = self.post(
+            "/get-upload-url", {"originalFileName": name, "fileType": "image/png", "fileSize": len(body)}, key
+        )
+        assert status == 200, answer
+        data: dict[str, Any] = answer["data"]
+        s3_key = self.put(data["uploadURL"], body)
+        if event:
+            self.upload_event(s3_key)
+        return data
+
+    def start(self, key: str, *uploads: dict[str, Any], **fields: Any) -> str:
+        files = [{name: data[name] for name in ("fileName", "fileType", "fileSize")} for data in uploads]
+        status, answer = self.post("/start-task", {"files": files, **fields}, key)
+        assert status == 200, answer
+        return str(answer["data"]["taskId"])
+
+    def status(self, key: str, task: str) -> dict[str, Any]:
+        status, answer = self.post("/get-task-status", {"taskId": task}, key)
+        assert status == 200, answer
+        data: dict[str, Any] = answer["data"]
+        return data
+
+    # ------------------------------------------------------------ events
+
+    def upload_event(self, key: str) -> None:
+        from on_upload.app import on_message
+
+        on_message(s3_message(key))
+
+    def result_event(self, key: str) -> None:
+        from on_result.app import on_message
+
+        on_message(s3_message(key))
+
+    @property
+    def dispatcher(self) -> QueueDispatcher:
+        return QueueDispatcher(self.services.sqs, self.services.settings.job_queue_url)
+
+    def take(self, url: str) -> list[str]:
+        """Receives and deletes all messages of a queue."""
+        bodies: list[str] = []
+        while messages := self.services.sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=10).get("Messages", []):
+            for message in messages:
+                bodies.append(message["Body"])
+                self.services.sqs.delete_message(QueueUrl=url, ReceiptHandle=message["ReceiptHandle"])
+        return bodies
+
+    def dispatch_all(self) -> list[Job]:
+        """Work messages -> jobs."""
+        for body in self.take(self.services.settings.work_queue_url):
+            lifecycle.dispatch(self.services, self.dispatcher, FileRef.model_validate_json(body))
+        return [Job.model_validate_json(body) for body in self.take(self.services.settings.job_queue_url)]
+
+    def work(self, job: Job, outcome: Outcome | None = None, event: bool = True) -> str:
+        """A worker that enlarges by repeating pixels; with a failed `outcome`, one that writes that."""
+        if outcome is None:
+            source = self.services.storage.read(key_of(job.source_url))
+            assert source is not None
+            picture = Image.open(io.BytesIO(source)).convert("RGB")
+            (scale,) = (step.scale for step in job.recipe.operations if isinstance(step, Upscale))
+            large = picture.resize((picture.width * scale, picture.height * scale), Image.Resampling.NEAREST)
+            encode = job.recipe.encode()
+            body = encoded(large, encode.format)
+            done = Outcome(
+                status="done", width=large.width, height=large.height, format=encode.format, bytes=len(body),
+                model="test", stand_in=True, seconds=0.1,
+            )  # fmt: skip
+            self.services.storage.write(key_of(job.thumbnail_url), encoded(picture, "webp"))
+            self.services.storage.write(
+                key_of(job.report_url), Report(progress=1, outcome=done).model_dump_json().encode()
+            )
+            key = key_of(job.result_url)
+            self.services.storage.write(key, body)
+        else:
+            key = key_of(job.failure_url)
+            self.services.storage.write(key, outcome.model_dump_json().encode())
+        if event:
+            self.result_event(key)
+        return key
+
+    def run(self) -> None:
+        """Everything that is queued, until nothing is."""
+        while jobs := self.dispatch_all():
+            for job in jobs:
+                self.work(job)
+
+    def watchdog(self) -> int:
+        return lifecycle.look_after_all(self.services, self.dispatcher)
+
+
+class Context:
+    """What Powertools reads of Lambda's context."""
+
+    function_name = "test"
+    memory_limit_in_mb = 512
+    invoked_function_arn = f"arn:aws:lambda:{REGION}:123456789012:function:test"
+    aws_request_id = "test"
+    tenant_id = None
+
+    def get_remaining_time_in_millis(self) -> int:
+        return 29_000
+
+
+CONTEXT: Any = Context()
+
+
+def key_of(url: str) -> str:
+    """The object that a pre-signed link names."""
+    return unquote(urlsplit(url).path).lstrip("/").removeprefix("tessera-test/")
+
+
+def s3_message(*keys: str) -> str:
+    from urllib.parse import quote_plus
+
+    return json.dumps({"Records": [{"s3": {"object": {"key": quote_plus(key, safe="/")}}} for key in keys]})
+
+
+def encoded(picture: Image.Image, kind: str = "png") -> bytes:
+    buffer = io.BytesIO()
+    picture.save(buffer, kind)
+    return buffer.getvalue()
+
+
+def png(width: int = 6, height: int = 4) -> bytes:
+    return encoded(Image.new("RGB", (width, height), (200, 30, 60)))
+
+
+def make_world(monkeypatch: Any, **settings: Any) -> World:
+    """Inside moto's mock_aws."""
+    session = boto3.Session("testing", "testing", region_name=REGION)
+    sqs, s3, dynamodb = session.client("sqs"), session.client("s3"), session.client("dynamodb")
+    s3.create_bucket(Bucket="tessera-test", CreateBucketConfiguration={"LocationConstraint": REGION})
+    table = template()["Resources"]["Table"]["Properties"]
+    made = ("AttributeDefinitions", "KeySchema", "GlobalSecondaryIndexes", "BillingMode")
+    dynamodb.create_table(TableName="tessera-test", **{name: table[name] for name in made})
+    queues = {name: sqs.create_queue(QueueName=name)["QueueUrl"] for name in ("work", "jobs")}
+    clock = Clock()
+    services = build(
+        Settings(
+            table="tessera-test", bucket="tessera-test", work_queue_url=queues["work"], job_queue_url=queues["jobs"],
+            **settings,
+        ),
+        session,
+        now_ms=clock,
+    )  # fmt: skip
+    world = World(services, clock)
+    for client in (services.sqs, services.table.client, services.storage.client):
+        client.meta.events.register("before-call.*.*", world._before)
+        client.meta.events.register("after-call.*.*", world._after)
+    composition.services.cache_clear()
+    for module in ("on_upload.app", "on_result.app", "upscayl.app"):
+        monkeypatch.setattr(f"{module}.services", lambda: services)
+    return world
