@@ -1,0 +1,58 @@
+"""Tessera's client: upscale pictures on a server that speaks Upscayl Cloud's HTTP API."""
+
+from tessera_client.client import Client, Upscaled
+from tessera_client.errors import (
+    ApiError,
+    BadRequest,
+    Cancelled,
+    InsufficientCredits,
+    NotFound,
+    RateLimited,
+    ServerError,
+    TaskFailed,
+    TesseraError,
+    TransferError,
+    Unauthorized,
+    Unreachable,
+    UnsupportedFile,
+    WaitTimeout,
+)
+from tessera_client.models import (
+    HistoryPage,
+    PastTask,
+    ProcessedFile,
+    StartedTask,
+    TaskStatus,
+    UploadedFile,
+    UploadTicket,
+)
+from tessera_client.progress import Progress
+from tessera_client.version import VERSION
+
+__all__ = [
+    "VERSION",
+    "ApiError",
+    "BadRequest",
+    "Cancelled",
+    "Client",
+    "HistoryPage",
+    "InsufficientCredits",
+    "NotFound",
+    "PastTask",
+    "ProcessedFile",
+    "Progress",
+    "RateLimited",
+    "ServerError",
+    "StartedTask",
+    "TaskFailed",
+    "TaskStatus",
+    "TesseraError",
+    "TransferError",
+    "Unauthorized",
+    "Unreachable",
+    "UnsupportedFile",
+    "UploadTicket",
+    "UploadedFile",
+    "Upscaled",
+    "WaitTimeout",
+]

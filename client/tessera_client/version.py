@@ -1,0 +1,3 @@
+"""The version: read by the build (pyproject.toml), by the User-Agent and by `tessera --version`."""
+
+VERSION = "0.1.0"
