@@ -138,7 +138,7 @@ class Client(Routes):
         name before all bytes have come."""
         wanted = Path(path)
         if file.download_link is None:
-            raise TransferError("the server gave no link to the result", status=404)
+            raise TransferError(f"there is no result to fetch: {file.error or 'the server gave no link'}", status=404)
         with draft(wanted) as result:
             meter = Meter("download", file.final_file_size or 0, self._pace, on_progress)
             size = self._storage.get(file.download_link, result.file, meter)

@@ -14,7 +14,7 @@ from tessera_client.commands.words import error_json, error_words, result_json, 
 from tessera_client.errors import TesseraError, UnsupportedFile
 from tessera_client.exits import Exit, exit_of_all
 from tessera_client.models import DEFAULT_MODEL, MODELS
-from tessera_client.names import pictures_in, result_path
+from tessera_client.names import SUFFIXES, pictures_in, result_path
 from tessera_client.progress import OnProgress
 from tessera_client.reporters import reporting
 from tessera_client.terminal import Terminal
@@ -37,6 +37,8 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace, context: Context) -> int:
     if not 1 <= args.parallel <= MOST_PARALLEL:
         raise UsageError(f"--parallel takes 1 to {MOST_PARALLEL}")
+    if args.out and args.out.suffix.lower() in SUFFIXES and not args.out.is_dir():
+        raise UsageError("--out takes a folder; the results are named after their pictures")
     photos, refused = expand(args.photos)
     errors: list[TesseraError | OSError] = []
 

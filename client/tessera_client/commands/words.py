@@ -33,8 +33,10 @@ def error_words(error: Exception) -> str:
 
 
 def error_json(error: Exception) -> dict[str, Any]:
-    known = {"code": error.code, "status": error.status} if isinstance(error, ApiError) else {}
-    return {"type": type(error).__name__, "message": error_words(error), **known}
+    kind = type(error).__name__
+    if isinstance(error, ApiError):
+        return {"type": kind, "message": error.message, "code": error.code, "status": error.status}
+    return {"type": kind, "message": error_words(error)}
 
 
 def result_json(path: Path, task_id: str, file: ProcessedFile, task: Task) -> dict[str, Any]:

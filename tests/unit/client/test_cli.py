@@ -192,6 +192,7 @@ def test_an_outage_later_does_not_stop_a_batch(tessera: Tessera, server: FakeSer
         ("nonsense",),
         ("upscale", "a.jpg", "--scale", "3"),
         ("upscale", "a.jpg", "--parallel", "0"),
+        ("upscale", "a.jpg", "--out", "result.png"),
         ("history", "--limit", "0"),
         ("status", "t", "--url", "not a url"),
         ("status", "t", "--url", "ftp://x"),

@@ -66,6 +66,8 @@ def test_a_failed_download_leaves_nothing(
 def test_a_file_without_a_link_is_an_error(client: Client, tmp_path: Path) -> None:
     with pytest.raises(TransferError, match="no link"):
         client.download(ProcessedFile(), tmp_path / "a.png")
+    with pytest.raises(TransferError, match="corrupt image"):
+        client.download(ProcessedFile(error="corrupt image"), tmp_path / "a.png")
 
 
 def test_upscale_walks_the_whole_way(client: Client, server: FakeServer, photo: Path) -> None:
