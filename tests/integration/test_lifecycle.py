@@ -1,0 +1,340 @@
+"""The state machine of lifecycle.py: duplicates, late and lost events, dead workers, every AWS call failed in turn."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from threading import Lock
+from typing import Any
+
+import pytest
+from botocore.exceptions import EndpointConnectionError
+from tessera import accounts, ids, lifecycle, tasks
+from tessera.dispatch import FileRef
+from tessera.errors import InsufficientCredits
+from tessera.job import Job, JobError, Outcome
+from tessera.recipe import Encode, Recipe, Upscale
+from tessera.storage import AttemptKey
+
+from tests.world import InjectedFaultError, World, key_of, png
+
+RECIPE = Recipe(operations=(Upscale(model="upscayl-standard-4x", scale=4), Encode(format="png")))
+CORRUPT = Outcome(
+    status="failed", error=JobError(code="corrupt_image", message="The picture is damaged", retryable=False)
+)
+CALLS_OF_FLOW = 17  # of events, start, dispatch, worker and result; the watchdog comes after
+HICCUP = Outcome(status="failed", error=JobError(code="internal", message="Something broke", retryable=True))
+
+
+def settled(world: World, key: str, granted: int) -> None:
+    """At rest every credit is either on the balance or paid for a finished file."""
+    who = accounts.check(world.services, accounts.credential(world.services, key)).account
+    page = tasks.history(world.services, who, None, 100, lambda view: True)
+    finished = sum(view.task.done for view in page.views)
+    assert all(view.task.left == 0 for view in page.views)
+    assert who.balance == granted - finished
+    assert who.balance == sum(row["amount"] for row in world.ledger(key))
+
+
+def started(world: World, credits: int = 5, files: int = 1) -> tuple[str, str]:
+    key = world.account(credits)
+    return key, world.start(key, *(world.upload(key, png()) for _ in range(files)))
+
+
+def rows(world: World, task: str) -> list[dict[str, Any]]:
+    return list(world.services.table.query_partition(f"TASK#{ids.from_uuid(task)}"))
+
+
+# ---------------------------------------------------------------- events
+
+
+def test_every_event_delivered_twice_changes_nothing_the_second_time(world: World) -> None:
+    key, task = started(world)
+    ref = FileRef(task=ids.from_uuid(task) or 0, nn=0)
+    world.services.work.send([ref])
+    (job,) = world.dispatch_all()
+    result = world.work(job)
+    after = rows(world, task)
+    for _ in range(2):
+        world.result_event(result)
+        world.upload_event(key_of(job.source_url))
+        lifecycle.dispatch(world.services, world.dispatcher, ref)
+        world.watchdog()
+    assert rows(world, task) == after
+    assert world.dispatch_all() == []
+    settled(world, key, 5)
+
+
+def test_the_upload_event_after_the_start_sends_the_work_again_and_harms_nothing(world: World) -> None:
+    key = world.account(5)
+    upload = world.upload(key, png(), event=False)
+    task = world.start(key, upload)
+    (job,) = world.dispatch_all()
+    world.upload_event(key_of(job.source_url))
+    assert world.dispatch_all() == []
+    world.work(job)
+    assert world.status(key, task)["status"] == "completed"
+    settled(world, key, 5)
+
+
+def test_a_lost_upload_event_keeps_nobody_waiting(world: World) -> None:
+    key = world.account(5)
+    task = world.start(key, world.upload(key, png(), event=False))
+    world.run()
+    assert world.status(key, task)["status"] == "completed"
+
+
+def test_a_lost_work_message_is_sent_again_by_the_watchdog(world: World) -> None:
+    key, task = started(world)
+    world.take(world.services.settings.work_queue_url)
+    world.clock.forward(61)
+    assert world.watchdog() == 1
+    world.run()
+    assert world.status(key, task)["status"] == "completed"
+
+
+def test_a_lost_result_event_heals_within_two_minutes_without_a_second_run(world: World) -> None:
+    key, task = started(world)
+    (job,) = world.dispatch_all()
+    world.work(job, event=False)
+    world.clock.forward(61)
+    world.watchdog()
+    assert world.status(key, task)["status"] == "completed"
+    assert world.dispatch_all() == []
+    settled(world, key, 5)
+
+
+def test_a_lost_failure_event_heals_too(world: World) -> None:
+    key, task = started(world)
+    (job,) = world.dispatch_all()
+    world.work(job, CORRUPT, event=False)
+    world.clock.forward(61)
+    world.watchdog()
+    assert world.status(key, task)["error"] == "The picture is damaged"
+    settled(world, key, 5)
+
+
+def test_a_late_result_of_a_superseded_attempt_changes_nothing(world: World) -> None:
+    key, task = started(world)
+    (first,) = world.dispatch_all()
+    world.work(first, HICCUP)
+    (second,) = world.dispatch_all()
+    before = rows(world, task)
+    world.work(first)
+    assert rows(world, task) == before
+    world.work(second)
+    assert world.status(key, task)["files"][0]["path"] == key_of(second.result_url)
+    settled(world, key, 5)
+
+
+def test_a_result_after_the_refund_changes_nothing(world: World) -> None:
+    key, task = started(world)
+    (job,) = world.dispatch_all()
+    world.clock.forward(1801)
+    world.watchdog()
+    assert world.status(key, task)["status"] == "failed"
+    world.work(job)
+    assert world.status(key, task)["status"] == "failed"
+    settled(world, key, 5)
+
+
+# ---------------------------------------------------------------- workers
+
+
+def test_a_worker_that_dies_is_replaced_three_times_at_most_and_then_the_credit_goes_back(world: World) -> None:
+    key, task = started(world)
+    jobs = []
+    for _ in range(3):
+        (job,) = world.dispatch_all()
+        jobs.append(job)
+        world.clock.forward(world.services.settings.lease_seconds + 1)
+        world.watchdog()
+    assert [job.attempt for job in jobs] == [1, 2, 3]
+    assert world.dispatch_all() == []
+    status = world.status(key, task)
+    assert (status["status"], status["deductedCredits"]) == ("failed", 0)
+    settled(world, key, 5)
+
+
+def test_a_worker_that_reports_keeps_its_file(world: World) -> None:
+    key, task = started(world)
+    (job,) = world.dispatch_all()
+    world.clock.forward(world.services.settings.lease_seconds + 1)
+    world.services.storage.write(key_of(job.report_url), b'{"progress": 0.5}')
+    world.watchdog()
+    assert world.dispatch_all() == []
+    assert world.status(key, task)["progress"] == "50"
+
+
+def test_a_job_that_still_waits_in_the_queue_keeps_its_file(world: World) -> None:
+    key, _ = started(world, files=1)
+    for body in world.take(world.services.settings.work_queue_url):
+        lifecycle.dispatch(world.services, world.dispatcher, FileRef.model_validate_json(body))
+    world.clock.forward(world.services.settings.lease_seconds + 1)
+    world.watchdog()
+    assert world.take(world.services.settings.work_queue_url) == []
+    settled_balance = world.balance(key)
+    assert settled_balance == 4
+
+
+def test_a_failure_that_may_pass_is_tried_again_and_one_that_cannot_is_not(world: World) -> None:
+    key, task = started(world, files=2)
+    first, second = world.dispatch_all()
+    world.work(first, HICCUP)
+    world.work(second, CORRUPT)
+    world.run()
+    status = world.status(key, task)
+    assert status["status"] == "completed"
+    assert [file["status"] for file in status["files"]] == ["completed", "failed"]
+    assert status["deductedCredits"] == 1
+    settled(world, key, 5)
+
+
+def test_nothing_outlives_its_deadline(world: World) -> None:
+    key, task = started(world, files=3)
+    world.dispatch_all()
+    world.clock.forward(world.services.settings.task_deadline_seconds + 1)
+    world.watchdog()
+    assert world.status(key, task)["status"] == "failed"
+    settled(world, key, 5)
+
+
+def test_progress_never_goes_back_when_a_file_is_tried_again(world: World) -> None:
+    key, task = started(world)
+    (job,) = world.dispatch_all()
+    world.services.storage.write(key_of(job.report_url), b'{"progress": 0.7}')
+    assert world.status(key, task)["progress"] == "70"
+    world.work(job, HICCUP)
+    world.dispatch_all()
+    assert world.status(key, task)["progress"] == "70"
+
+
+# ---------------------------------------------------------------- money
+
+
+def test_a_hundred_parallel_starts_with_credit_for_one_make_one_task_and_one_charge(world: World) -> None:
+    key = world.account(1)
+    upload = world.upload(key, png())
+    who = accounts.credential(world.services, key)
+
+    def start(_: int) -> int | None:
+        try:
+            return tasks.start(world.services, who, (tasks.Wanted.of(upload["fileName"]),), RECIPE)
+        except InsufficientCredits:
+            return None
+
+    lock = Lock()  # moto is not thread-safe; the guarded stack runs the same test without this lock
+    real = world.services.table.client.transact_write_items
+
+    def one_at_a_time(**items: Any) -> Any:
+        with lock:
+            return real(**items)
+
+    world.services.table.client.transact_write_items = one_at_a_time  # type: ignore[method-assign]
+    with ThreadPoolExecutor(16) as pool:
+        accepted = [task for task in pool.map(start, range(100)) if task is not None]
+    assert len(accepted) == 1
+    assert world.balance(key) == 0
+    world.run()
+    settled(world, key, 1)
+
+
+def test_a_start_whose_answer_was_lost_is_repeated_without_a_second_task(world: World) -> None:
+    key = world.account(3)
+    upload = world.upload(key, png())
+    real = world.services.table.client.transact_write_items
+
+    def twice(**items: Any) -> Any:
+        real(**items)
+        return real(**items)
+
+    world.services.table.client.transact_write_items = twice  # type: ignore[method-assign]
+    who = accounts.credential(world.services, key)
+    tasks.start(world.services, who, (tasks.Wanted.of(upload["fileName"]),), RECIPE)
+    assert world.balance(key) == 2
+
+
+# ---------------------------------------------------------------- every AWS call, failed in turn
+
+
+def faults() -> list[Any]:
+    return [
+        pytest.param(number, moment, kind, id=f"call{number}-{moment}-{kind}")
+        for number in range(1, CALLS_OF_FLOW + 1)
+        for moment in ("before", "after")
+        for kind in ("failed", "killed")
+    ]
+
+
+@pytest.mark.parametrize(("number", "moment", "kind"), faults())
+def test_any_aws_call_of_the_flow_may_fail_or_be_the_last_of_its_process(
+    world: World, number: int, moment: str, kind: str
+) -> None:
+    key = world.account(5)
+    upload = world.upload(key, png(), event=False)
+    s3_key = uploaded_key(world)
+    first = len(world.calls)
+
+    def fault(call: int, operation: str, when: str) -> None:
+        if call == first + number and when == moment:
+            world.fault = None
+            if kind == "killed":
+                raise InjectedFaultError(operation)
+            raise EndpointConnectionError(endpoint_url=operation)
+
+    world.fault = fault
+    flow(world, key, upload, s3_key)
+    world.fault = None
+    settled(world, key, 5)
+
+
+def test_the_flow_makes_as_many_calls_as_are_failed_in_turn(world: World) -> None:
+    key = world.account(5)
+    upload = world.upload(key, png(), event=False)
+    s3_key = uploaded_key(world)
+    with world.counted() as calls:
+        flow(world, key, upload, s3_key)
+    assert calls.index("Query") <= CALLS_OF_FLOW, calls
+
+
+def uploaded_key(world: World) -> str:
+    (entry,) = world.services.storage.client.list_objects_v2(Bucket="tessera-test")["Contents"]
+    return entry["Key"]
+
+
+def flow(world: World, key: str, upload: dict[str, Any], s3_key: str) -> None:
+    """Upload event, start, work, result, with each message delivered again after a fault, and the watchdog's rounds."""
+    delivered(lambda: world.upload_event(s3_key))
+    body = {"files": [{name: upload[name] for name in ("fileName", "fileType", "fileSize")}]}
+    try:
+        status, _ = world.post("/start-task", body, key)
+    except InjectedFaultError:
+        status = 500
+    assert status in (200, 500)
+    for _ in range(5):
+        for message in world.take(world.services.settings.work_queue_url):
+            delivered(
+                lambda message=message: lifecycle.dispatch(  # type: ignore[misc]
+                    world.services, world.dispatcher, FileRef.model_validate_json(message)
+                )
+            )
+        for message in world.take(world.services.settings.job_queue_url):
+            job = Job.model_validate_json(message)
+            fault, world.fault = world.fault, None  # the worker makes no AWS calls of its own
+            at = AttemptKey.parse(key_of(job.result_url))
+            result = world.work(job, event=False)
+            world.fault = fault
+            assert at is not None
+            delivered(lambda result=result: world.result_event(result))  # type: ignore[misc]
+        world.clock.forward(world.services.settings.lease_seconds + 1)
+        delivered(world.watchdog)
+
+
+def delivered(handle: Any) -> None:
+    """As SQS does it: again, until it is done."""
+    for _ in range(3):
+        try:
+            handle()
+            return
+        except (InjectedFaultError, EndpointConnectionError, ExceptionGroup):
+            continue
+    raise AssertionError("one fault broke three deliveries")
