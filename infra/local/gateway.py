@@ -255,7 +255,8 @@ def _from_lambda(payload: bytes) -> Answer:
     answer = json.loads(payload)
     if not isinstance(answer, dict) or "statusCode" not in answer:
         return Answer(200, [("content-type", "application/json")], payload)
-    body = answer.get("body") or ""
+    body = answer.get("body")
+    body = "" if body is None else body
     if not isinstance(body, str):
         return _message(500, "Internal Server Error")
     try:

@@ -162,7 +162,8 @@ class Guard:
         if len(files.getlist("file")) != 1:
             raise sigv4.Refused(400, "InvalidArgument", "POST requires exactly one file upload per request.")
         file = files["file"]
-        content = file.stream.read()
+        with file.stream:
+            content = file.stream.read()
         bucket = _bucket_name(request)
         sigv4.verify_post(fields, len(content), bucket, self.keys, self._clock())
         key = fields["key"].replace("${filename}", (file.filename or "").rpartition("/")[2])
