@@ -1,0 +1,97 @@
+"""What linters do not see in template.yaml, and what must agree with other files."""
+
+from __future__ import annotations
+
+import tomllib
+from graphlib import TopologicalSorter
+from typing import Any
+
+import pytest
+
+from tests.world import ROOT, template
+
+RESOURCES: dict[str, Any] = template()["Resources"]
+QUEUES = {name: made["Properties"] for name, made in RESOURCES.items() if made["Type"] == "AWS::SQS::Queue"}
+FUNCTIONS = {name: made["Properties"] for name, made in RESOURCES.items() if made["Type"].endswith("::Function")}
+GLOBALS: dict[str, Any] = template()["Globals"]["Function"]
+
+
+def references(value: Any) -> set[str]:
+    """Logical ids that a value names."""
+    found: set[str] = set()
+    if isinstance(value, dict):
+        for name, inner in value.items():
+            if name in ("Ref", "Fn::Ref"):
+                found.add(inner)
+            elif name == "Fn::GetAtt":
+                found.add(inner.split(".")[0] if isinstance(inner, str) else inner[0])
+            elif name == "DependsOn":
+                found |= {inner} if isinstance(inner, str) else set(inner)
+            elif name == "Fn::Sub":
+                found |= {part.split("}")[0].split(".")[0] for part in str(inner).split("${")[1:]}
+            else:
+                found |= references(inner)
+    elif isinstance(value, list):
+        for inner in value:
+            found |= references(inner)
+    return found & RESOURCES.keys()
+
+
+def test_resources_depend_on_each_other_without_a_cycle() -> None:
+    TopologicalSorter({name: references(made) - {name} for name, made in RESOURCES.items()}).prepare()
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_a_message_is_not_seen_twice_while_it_is_handled(name: str) -> None:
+    function = FUNCTIONS[name]
+    timeout = function.get("Timeout", GLOBALS["Timeout"])
+    for event in function["Events"].values():
+        if event["Type"] == "SQS":
+            (queue,) = references(event)
+            assert QUEUES[queue]["VisibilityTimeout"] >= 6 * timeout
+
+
+@pytest.mark.parametrize("name", [name for name in QUEUES if not name.endswith("DeadLetters")])
+def test_every_queue_has_a_place_for_dead_letters(name: str) -> None:
+    (target,) = references(QUEUES[name]["RedrivePolicy"])
+    assert target.endswith("DeadLetters")
+    assert QUEUES[name].get("MessageRetentionPeriod", 345_600) <= QUEUES[target]["MessageRetentionPeriod"]
+
+
+def test_a_job_is_received_once_only() -> None:
+    assert QUEUES["JobQueue"]["RedrivePolicy"]["maxReceiveCount"] == 1
+
+
+def test_the_bucket_waits_for_the_policy_that_lets_it_send_events() -> None:
+    assert RESOURCES["Bucket"]["DependsOn"] == "EventQueuePolicy"
+
+
+def test_the_worker_has_no_permission() -> None:
+    assert "Policies" not in FUNCTIONS["UpscaleWorkerFunction"]
+
+
+def test_no_policy_has_a_wildcard_action_but_the_one_that_denies() -> None:
+    for function in FUNCTIONS.values():
+        for policy in function.get("Policies", []):
+            for statement in policy["Statement"]:
+                actions = statement["Action"]
+                assert not any("*" in action for action in ([actions] if isinstance(actions, str) else actions))
+
+
+@pytest.mark.parametrize(("layer", "group"), [("dependencies", "api"), ("engine", "engine")])
+def test_layers_hold_what_is_tested_here(layer: str, group: str) -> None:
+    groups = tomllib.loads((ROOT / "pyproject.toml").read_text())["dependency-groups"]
+    assert (ROOT / "layers" / layer / "requirements.txt").read_text().split() == groups[group]
+
+
+def test_the_table_of_the_tests_is_the_table_of_the_template() -> None:
+    indexes = {index["IndexName"] for index in RESOURCES["Table"]["Properties"]["GlobalSecondaryIndexes"]}
+    assert indexes == {"history", "due"}
+    assert RESOURCES["Table"]["Properties"]["TimeToLiveSpecification"]["Enabled"] is True
+
+
+def test_a_direct_upload_fits_into_lambdas_payload() -> None:
+    from tessera.http import MAX_BODY
+
+    in_base64 = -(-MAX_BODY // 3) * 4
+    assert in_base64 + 64 * 1024 < 6_291_556  # Lambda's own number for synchronous calls
