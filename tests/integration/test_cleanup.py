@@ -45,7 +45,7 @@ def test_results_go_at_the_end_of_their_retention_and_the_history_stays(world: W
     world.clock.forward(1800 + 60)
     assert cleanup.sweep(world.services)["results"] == 1
     assert objects(world) == []
-    status, history = world.post("/get-upscayl-history", {}, key)
+    _, history = world.post("/get-upscayl-history", {}, key)
     assert history["pagination"]["total"] == 1
     assert world.status(key, task)["status"] == "completed"
 

@@ -23,7 +23,7 @@ from boto3.dynamodb.conditions import Attr, ConditionBase
 from tessera import credits, images, uploads
 from tessera.dispatch import Dispatcher, FileRef
 from tessera.job import Job, JobError, Limits, Outcome, Report
-from tessera.settings import HOURS, MINUTES, SECONDS
+from tessera.settings import HOURS, SECONDS
 from tessera.storage import AttemptKey, upload_key
 from tessera.table import DUE_SHARDS, ConditionFailed, TransactionFailed, Update
 from tessera.tasks import File, file_key, task_key, watch_pk
@@ -33,7 +33,6 @@ if TYPE_CHECKING:
 
 MAX_ATTEMPTS = 3
 SPAWN_LEASE = 90 * SECONDS  # covers handing a job over; a dispatcher that dies meanwhile is noticed after it
-LOOK_EVERY = 1 * MINUTES
 MAX_LINK_LIFE = 6 * HOURS  # a role's session, with which links are signed, may not last longer
 
 OPEN = Attr("state").is_in(["queued", "running"])
@@ -127,7 +126,7 @@ def _claim(services: Services, file: File, upload: uploads.Upload, now_ms: int) 
     claim = Update(
         file.key,
         free & Attr("attempt").eq(file.attempt),
-        set={"state": "running", "lease": now_ms + SPAWN_LEASE, "due_ms": now_ms + LOOK_EVERY, **facts},
+        set={"state": "running", "lease": now_ms + SPAWN_LEASE, "due_ms": now_ms + services.settings.look_ms, **facts},
         add={"attempt": 1},
     )
     try:
@@ -276,7 +275,7 @@ def _sign_of_life(services: Services, dispatcher: Dispatcher, file: File, now_ms
 
 
 def _look_again(services: Services, file: File, now_ms: int) -> None:
-    again = Update(file.key, OPEN, set={"due_pk": watch_pk(file.task), "due_ms": now_ms + LOOK_EVERY})
+    again = Update(file.key, OPEN, set={"due_pk": watch_pk(file.task), "due_ms": now_ms + services.settings.look_ms})
     with suppress(ConditionFailed):  # it has ended meanwhile and needs no look
         services.table.update(again)
 

@@ -75,6 +75,11 @@ class Settings(BaseModel):
         return self.lease_seconds * SECONDS
 
     @property
+    def look_ms(self) -> int:
+        """How often the watchdog looks at a file that is not finished: each minute, which is how often it runs."""
+        return min(MINUTES, self.lease_ms)
+
+    @property
     def max_input_pixels(self) -> int:
         return int(self.max_input_megapixels * MEGA)
 

@@ -21,7 +21,6 @@ from tessera.errors import InsufficientCredits, Invalid, NotFound, Unauthorized,
 from tessera.ids import new_task_number
 from tessera.ratelimit import Window
 from tessera.recipe import ImageFormat, Recipe
-from tessera.settings import MINUTES
 from tessera.storage import ObjectFacts, upload_key
 from tessera.table import Item, Key, Put, TransactionFailed, Update, due_shard
 
@@ -30,7 +29,6 @@ if TYPE_CHECKING:
 
 MAX_FILES = 48  # a transaction has 100 writes: two for each file, three for the task
 START_TRIES = 8
-FIRST_LOOK = 1 * MINUTES  # when the watchdog looks at a file whose work message may have been lost
 HISTORY_QUERIES = 10  # a page of a filtered history ends early rather than read on for ever
 
 FileState = Literal["queued", "running", "done", "failed"]
@@ -226,7 +224,7 @@ def start(services: Services, who: Credential, wanted: tuple[Wanted, ...], recip
             [FileRef(task=attempt.task, nn=nn) for nn in range(len(wanted)) if nn not in attempt.refused]
         )
     except (BotoCoreError, ClientError, OSError):
-        # The task stands and is paid for: the watchdog finds its files at FIRST_LOOK and sends them.
+        # The task stands and is paid for: the watchdog finds its files within two minutes and sends them.
         return attempt.task
     return attempt.task
 
@@ -257,7 +255,7 @@ def _writes(services: Services, start: Start) -> list[Put | Update]:
             failed = {"state": "failed", "error": start.refused[nn], "ended": now_ms}
             rows.append(Put(_file_item(file.model_copy(update=failed))))
             continue
-        rows.append(Put(_file_item(file) | {"due_pk": watch_pk(start.task), "due_ms": now_ms + FIRST_LOOK}))
+        rows.append(Put(_file_item(file) | {"due_pk": watch_pk(start.task), "due_ms": now_ms + settings.look_ms}))
         if nn in start.seen:
             rows.append(uploads.use_seen(services, account, wanted.upload, start.seen[nn], now_ms, file.ref))
         else:
