@@ -10,6 +10,7 @@ import threading
 from collections.abc import Sequence
 from pathlib import Path
 
+INTERRUPTED = 130  # 128 + SIGINT, as shells say it
 ROOT = Path(__file__).resolve().parents[2]
 for _folder in ("layers/core/python", "client"):  # the service is deployed, not installed
     sys.path.append(str(ROOT / _folder))
@@ -28,6 +29,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return serve(options)
     except (StateError, TemplateError) as error:
         return _fail(str(error))
+    except KeyboardInterrupt:
+        return INTERRUPTED
     except OSError as error:
         if error.errno != errno.EADDRINUSE:
             raise

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,20 +16,24 @@ from .stack import Hop, Stack
 ROOT = Path(__file__).resolve().parents[2]
 SAMPLE = Path(__file__).with_name("sample") / "lighthouse.jpg"
 SCALE = 4
+LONG_ID = re.compile(r"[0-9a-f]{12,}")
 
 
 def demo(image: Path, parameters: Mapping[str, str], *, folder: Path = ROOT / "var" / "demo") -> int:
     """0, or the client's exit code."""
     folder.mkdir(parents=True, exist_ok=True)
-    result = folder / f"{image.stem}-x{SCALE}.png"
+    result = folder / f"{image.stem}-{SCALE}x.png"  # as the client names it
     result.unlink(missing_ok=True)
-    with Stack(parameters=parameters) as stack:
+    with (
+        tempfile.TemporaryDirectory(prefix="state-", dir=folder) as state,
+        Stack(state_dir=Path(state), parameters=parameters) as stack,
+    ):
         print(f"The service runs at {stack.api_url}, storage at {stack.storage_url}.\n", flush=True)
         started = time.time() * 1000
-        code = _client(stack, image, result)
+        code = _client(stack, image, folder)
         ended = time.time() * 1000
         hops = [hop for hop in stack.hops() if started <= hop.at_ms <= ended]
-        if code != 0 and stack.logs.is_dir():
+        if code != 0:
             _show_logs(stack.logs)
     print("\n" + timeline(hops, started))
     if code != 0:
@@ -40,14 +46,15 @@ def demo(image: Path, parameters: Mapping[str, str], *, folder: Path = ROOT / "v
 
 
 def timeline(hops: list[Hop], started: float) -> str:
-    """A line for each hop; those that repeat at once are counted, not repeated."""
+    """A line for each hop, with the time at which it ended; those that repeat at once are counted, not repeated."""
     lines: list[tuple[float, str, int]] = []
     for hop in hops:
-        if lines and _kind(lines[-1][1]) == _kind(hop.what):
+        short = LONG_ID.sub(lambda found: f"{found[0][:6]}..", hop.what).replace(" tessera-", " ")
+        if lines and _kind(lines[-1][1]) == _kind(short):
             at, what, count = lines[-1]
             lines[-1] = (at, what, count + 1)
         else:
-            lines.append((hop.at_ms - started, hop.what, 1))
+            lines.append((hop.at_ms - started, short, 1))
     return "\n".join(f"{at:8,.0f} ms  {what}{f'  (x {count})' if count > 1 else ''}" for at, what, count in lines)
 
 
@@ -56,11 +63,12 @@ def _kind(what: str) -> str:
     return " ".join(word for word in what.split() if not word.replace(",", "").isdigit())
 
 
-def _client(stack: Stack, image: Path, result: Path) -> int:
+def _client(stack: Stack, image: Path, folder: Path) -> int:
+    """The command that anyone would type, on this terminal."""
     command = [sys.executable, "-m", "tessera_client", "upscale", str(image), "--scale", str(SCALE)]
-    command += ["--format", "png", "--out", str(result), "--url", stack.api_url, "--key", stack.api_key]
+    command += ["--format", "png", "--out", str(folder), "--overwrite", "--url", stack.api_url]
     path = os.pathsep.join([str(ROOT / "client"), os.environ.get("PYTHONPATH", "")]).rstrip(os.pathsep)
-    environment = {**os.environ, "PYTHONPATH": path, "NO_PROXY": "127.0.0.1"}
+    environment = {**os.environ, "PYTHONPATH": path, "NO_PROXY": "127.0.0.1", "TESSERA_KEY": stack.api_key}
     return subprocess.run(command, env=environment, check=False).returncode
 
 

@@ -264,7 +264,9 @@ def _from_lambda(payload: bytes) -> Answer:
         status = int(answer["statusCode"])
     except (binascii.Error, TypeError, ValueError):
         return _message(500, "Internal Server Error")
-    headers: Headers = [(str(name).lower(), _one_line(value)) for name, value in (answer.get("headers") or {}).items()]
+    headers: Headers = [
+        (_one_line(name).lower(), _one_line(value)) for name, value in (answer.get("headers") or {}).items()
+    ]
     if not any(name == "content-type" for name, _ in headers):
         headers = [*headers, ("content-type", "text/plain; charset=utf-8")]
     cookies = [("set-cookie", _one_line(cookie)) for cookie in answer.get("cookies") or []]

@@ -61,13 +61,13 @@ class ShuttingDown(Exception):
 class _Worker:
     """One process."""
 
-    def __init__(self, function: Function, token: str, environment: Mapping[str, str], log: Path) -> None:
+    def __init__(self, function: Function, environment: Mapping[str, str], log: Path) -> None:
         self.function = function
-        self.token = token
         self._inbox: queue.Queue[_Event | None] = queue.Queue()
         self._outcome: Future[Result] = Future()
         self._event: _Event | None = None
         self._settled = threading.Event()  # ready, or dead
+        self._settle_lock = threading.Lock()
         self._init_error: Result | None = None
         with log.open("ab") as output:
             self._process = subprocess.Popen(
@@ -138,8 +138,10 @@ class _Worker:
         return Answer(202)
 
     def _settle(self, result: Result) -> None:
-        if not self._outcome.done():
-            self._outcome.set_result(result)
+        """The first to say how the event ended is right."""
+        with self._settle_lock:
+            if not self._outcome.done():
+                self._outcome.set_result(result)
 
     def _watch(self) -> None:
         code = self._process.wait()
@@ -161,6 +163,7 @@ class _Pool:
         self._lock = threading.Lock()
         self._idle: list[_Worker] = []
         self.workers: set[_Worker] = set()
+        self.running = 0
 
     def invoke(self, payload: bytes) -> Result:
         started = time.monotonic()
@@ -168,6 +171,7 @@ class _Pool:
             worker = self._take()
             result = worker.run(payload)
             with self._lock:
+                self.running -= 1
                 if worker.alive:
                     self._idle.append(worker)
                 else:
@@ -179,10 +183,12 @@ class _Pool:
             while self._idle:
                 worker = self._idle.pop()
                 if worker.alive:
-                    return worker
+                    break
                 self.workers.discard(worker)
-            worker = self._runtime.start(self.function)
-            self.workers.add(worker)
+            else:
+                worker = self._runtime.start(self.function)
+                self.workers.add(worker)
+            self.running += 1
             return worker
 
     def kill(self) -> int:
@@ -205,6 +211,7 @@ class Runtime:
         self._environment = dict(environment)
         self._log_dir = log_dir
         self._workers: dict[str, _Worker] = {}
+        self._lock = threading.Lock()
         self._closed = False
         self._server = Server(self._answer)
         log_dir.mkdir(parents=True, exist_ok=True)
@@ -230,6 +237,10 @@ class Runtime:
             return self._pools[name].invoke(payload)
         except ShuttingDown:
             return _failure(SHUTTING_DOWN, "the stack is shutting down")
+
+    def running(self, name: str) -> int:
+        """How many events the function has."""
+        return self._pools[name].running
 
     def kill(self, name: str) -> int:
         """Kills the function's processes, as an out-of-memory would; how many there were."""
@@ -263,8 +274,9 @@ class Runtime:
             "_HANDLER": function.handler,
         }
         variables |= function.environment
-        worker = _Worker(function, token, variables, self._log(function))
-        self._workers[token] = worker
+        with self._lock:  # its first call has to find it
+            worker = _Worker(function, variables, self._log(function))
+            self._workers = {key: known for key, known in self._workers.items() if known.alive} | {token: worker}
         return worker
 
     def _log(self, function: Function) -> Path:
@@ -272,7 +284,8 @@ class Runtime:
 
     def _answer(self, request: Request) -> Answer:
         token, _, path = request.path.lstrip("/").partition("/")
-        worker = self._workers.get(token)
+        with self._lock:
+            worker = self._workers.get(token)
         if worker is None:
             return Answer(404)
         return worker.answer(request, path.removeprefix("2018-06-01/runtime/"))

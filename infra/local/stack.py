@@ -139,6 +139,10 @@ class Stack:
         """SIGKILL to the function's processes; how many there were."""
         return self._runtime.kill(name)
 
+    def running(self, name: str) -> int:
+        """How many events the function is working on."""
+        return self._runtime.running(name)
+
     def pause(self, name: str) -> None:
         """Nothing more is fed to the function; `name` is its logical name or that of the mapping or schedule."""
         for feeder in self._feeders(name):

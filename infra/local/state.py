@@ -32,7 +32,7 @@ from .resources import Deployment
 
 VERSION = 1
 SAVE_SECONDS = 2
-REST = 20  # times as long as a save took: a large state does not keep the stack busy with saving itself
+REST = 5  # times as long as a save took: a large state does not keep the stack busy with saving itself
 
 Line = dict[str, Any]
 
@@ -87,17 +87,19 @@ class State:
     # ------------------------------------------------------------------ saving
 
     def save(self, guard: Guard, deployment: Deployment) -> None:
+        if guard.changes == self._saved:
+            return
+        self._write_new_objects(guard, deployment)
         with guard.lock:
             changes = guard.changes
-            if changes == self._saved:
-                return
             objects = [line for name in deployment.buckets for line in self._bucket(name)]
             items = [line for name in deployment.tables for line in _items(guard, name)]
             messages = [line for name in deployment.queues for line in _messages(guard, name)]
         head: Line = {"kind": "tessera-local-state", "version": VERSION}
         _replace(self._file, "".join(dynamo_json_dump(line) + "\n" for line in (head, *objects, *items, *messages)))
+        kept = {line["file"] for line in objects}
         for path in self._objects.iterdir():
-            if path.name not in {line["file"] for line in objects}:
+            if path.name not in kept:
                 path.unlink()
         self._saved = changes
 
@@ -125,15 +127,25 @@ class State:
         if self._failure is not None:
             raise self._failure
 
+    def _write_new_objects(self, guard: Guard, deployment: Deployment) -> None:
+        """Ahead of the one moment that is saved: writing a large object must not hold up the calls."""
+        with guard.lock:
+            keys = [(name, key) for name in deployment.buckets for key in _keys(name)]
+        for name, key in keys:
+            path = self._path(name, key)
+            if not path.exists():
+                with guard.lock:
+                    content = None if key.disposed else key.value
+                if content is not None:
+                    _replace(path, content)
+
+    def _path(self, bucket: str, key: FakeKey) -> Path:
+        identity = json.dumps([bucket, key.name, key.etag, key.last_modified.isoformat()])
+        return self._objects / hashlib.sha256(identity.encode()).hexdigest()[:40]
+
     def _bucket(self, name: str) -> Iterator[Line]:
-        keys = s3_backends[ACCOUNT]["aws"].buckets[name].keys
-        for key in (keys[key_name] for key_name in keys):
-            if not isinstance(key, FakeKey):
-                continue  # a delete marker
-            moment = key.last_modified.isoformat()
-            identity = json.dumps([name, key.name, key.etag, moment])
-            file = hashlib.sha256(identity.encode()).hexdigest()[:40]
-            path = self._objects / file
+        for key in _keys(name):
+            path = self._path(name, key)
             if not path.exists():
                 _replace(path, key.value)
             yield {
@@ -141,9 +153,9 @@ class State:
                 "bucket": name,
                 "key": key.name,
                 "etag": key.etag,
-                "modified": moment,
+                "modified": key.last_modified.isoformat(),
                 "metadata": dict(key.metadata),
-                "file": file,
+                "file": path.name,
             }
 
     # ------------------------------------------------------------------ restoring
@@ -176,6 +188,11 @@ class State:
         )
         key.metadata.update(line["metadata"])
         key.last_modified = datetime.fromisoformat(line["modified"])
+
+
+def _keys(bucket: str) -> Iterator[FakeKey]:
+    keys = s3_backends[ACCOUNT]["aws"].buckets[bucket].keys
+    return (key for key in (keys[name] for name in keys) if isinstance(key, FakeKey))  # the rest: delete markers
 
 
 def _items(guard: Guard, name: str) -> Iterator[Line]:

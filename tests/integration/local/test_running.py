@@ -116,15 +116,15 @@ def test_processes_stay_warm_and_know_their_time(stack: Stack) -> None:
     first, second = stack.invoke("Slow", {}), stack.invoke("Slow", {})
     assert first["pid"] == second["pid"]
     assert first["id"] != second["id"]
-    assert 0 < first["left"] <= 1000
+    assert 0 < first["left"] <= 2000
 
 
 def test_a_function_is_killed_at_its_time_out_with_its_children(stack: Stack) -> None:
     before = stack.invoke("Slow", {})["pid"]
     started = time.monotonic()
-    with pytest.raises(FunctionError, match=r"Task timed out after 1\.00 seconds"):
+    with pytest.raises(FunctionError, match=r"Task timed out after 2\.00 seconds"):
         stack.invoke("Slow", {"child": True})
-    assert time.monotonic() - started < 3
+    assert time.monotonic() - started < 5
     child = int(next(note for note in notes(stack) if note.startswith("child#")).partition("#")[2])
     until(lambda: not running(child))
     until(lambda: not running(before))

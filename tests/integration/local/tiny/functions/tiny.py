@@ -52,7 +52,7 @@ def work(event, context):
 
 
 def slow(event, context):
-    """Outlives its time-out of 1 s if told so, together with a child process."""
+    """Outlives its time-out of 2 s if told so, together with a child process."""
     if event.get("child"):
         child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
         note(f"child#{child.pid}")
