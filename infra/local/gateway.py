@@ -97,20 +97,20 @@ class Gateway:
         self._buckets |= {route: _Bucket(throttle) for route, throttle in api.route_throttles.items()}
 
     def __call__(self, request: Request) -> Answer:
+        return self._respond(request, cut=False)
+
+    def too_large(self, head: Request) -> Answer:
+        """The answer to a body above MAX_BODY, which was not read."""
+        return self._respond(head, cut=True)
+
+    def _respond(self, request: Request, cut: bool) -> Answer:
         started = time.monotonic()
         if self._cors is not None and cors.is_preflight(request):
             answer = Answer(204, cors.preflight([self._cors], request) or ())
         else:
-            answer = self._answer(request)
+            answer = self._answer(request, cut)
             answer = Answer(answer.status, self._with_cors(request, answer.headers), answer.body)
         self._observe(request, answer, time.monotonic() - started)
-        return answer
-
-    def too_large(self, head: Request) -> Answer:
-        """The answer to a body above MAX_BODY, which is not read."""
-        answer = _message(413, "Request Entity Too Large")
-        answer = Answer(answer.status, self._with_cors(head, answer.headers), answer.body)
-        self._observe(head, answer, 0.0)
         return answer
 
     def _with_cors(self, request: Request, headers: Headers) -> Headers:
@@ -121,7 +121,7 @@ class Gateway:
         origin = request.header("origin")
         return [*kept, *(self._cors.answer(origin) if origin and self._cors.admits_origin(origin) else ())]
 
-    def _answer(self, request: Request) -> Answer:
+    def _answer(self, request: Request, cut: bool) -> Answer:
         path = unquote(request.path)
         found = next(_matches(self._routes, request.method, path), None)
         if found is None:
@@ -129,10 +129,13 @@ class Gateway:
         route, variables = found
         if not self._buckets[route.key].take():
             return _message(429, "Too Many Requests")
-        event = self._event(request, route, path, variables)
-        payload = json.dumps(event, ensure_ascii=False).encode(errors="replace")
-        if len(payload) > LARGEST_PAYLOAD:
-            return _message(413, "Request Entity Too Large")
+        payload = self._payload(request, route, path, variables)
+        cut = cut or len(payload) > LARGEST_PAYLOAD
+        if cut:
+            # API Gateway answers this itself. Here the function is asked without the body, so that its callers read
+            # the words of the API that they called; any answer but 413 is replaced by API Gateway's.
+            head = Request(request.method, request.target, request.headers, b"", request.client)
+            payload = self._payload(head, route, path, variables)
         result = self._invoke(route.function, payload, self._timeout)
         if result is None:
             return _message(503, "Service Unavailable")
@@ -140,7 +143,11 @@ class Gateway:
             return _message(503, "Service Unavailable")
         if result.error is not None:
             return _message(500, "Internal Server Error")
-        return _from_lambda(result.payload)
+        answer = _from_lambda(result.payload)
+        return _message(413, "Request Entity Too Large") if cut and answer.status != 413 else answer
+
+    def _payload(self, request: Request, route: Route, path: str, variables: dict[str, str]) -> bytes:
+        return json.dumps(self._event(request, route, path, variables), ensure_ascii=False).encode(errors="replace")
 
     def _event(self, request: Request, route: Route, path: str, variables: dict[str, str]) -> dict[str, Any]:
         headers = _merged(request.headers)

@@ -15,6 +15,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable
 from contextlib import ExitStack
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import unquote
@@ -29,12 +30,13 @@ from moto.sqs.models import Queue, sqs_backends
 from werkzeug.formparser import FormDataParser
 from werkzeug.http import parse_options_header
 
-from . import cors, events, sigv4, transactions
+from . import cors, events, multiparts, sigv4, transactions
 from .server import Answer, Request
 
 ACCOUNT = "123456789012"  # moto's own
 READS = re.compile(r"\.(Get|BatchGet|TransactGet|Query|Scan|Describe|List|ReceiveMessage)")
 RANGE = re.compile(r"bytes=\d*-\d*(,\s*\d*-\d*)*")
+FORM = re.compile(r"application/x-www-form-urlencoded|multipart/form-data", re.IGNORECASE)
 POLL_SECONDS = 0.05
 
 _alive = threading.Lock()  # moto's state is one per process
@@ -62,8 +64,11 @@ class Guard:
         BackendDict.reset()
         reset_model_data()
         self._patches.enter_context(events.as_aws())
+        self._patches.enter_context(multiparts.as_aws())
         self._patches.enter_context(transactions.as_aws())
-        self._moto = DomainDispatcherApplication(create_backend_app)
+        # A link says nothing of the service in its headers, and moto would guess it from the body: S3 has its own door.
+        self._storage = create_backend_app("s3")
+        self._others = DomainDispatcherApplication(create_backend_app)
 
     def close(self) -> None:
         self._patches.close()
@@ -116,8 +121,8 @@ class Guard:
         if service == "sqs":
             return self._queue_call(request)
         if service == "s3":
-            request = self._prepare_storage(request)
-        return self._forward(request)
+            return self._storage_call(self._prepare_storage(request))
+        return self._forward(request, self._others)
 
     def _prepare_storage(self, request: Request) -> Request:
         query = dict(sigv4.query_pairs(request.query))
@@ -132,21 +137,35 @@ class Guard:
         wanted = request.header("range")
         if wanted is not None and not RANGE.fullmatch(wanted):  # S3 ignores it, moto fails on it
             kept = [(name, value) for name, value in request.headers if name.lower() != "range"]
-            return Request(request.method, request.target, kept, request.body, request.client)
+            return replace(request, headers=kept)
         return request
+
+    def _storage_call(self, request: Request) -> Answer:
+        """moto takes a PUT of a form's type, which is what curl sends unless told otherwise, apart and loses it."""
+        kind = request.header("content-type") or ""
+        if not FORM.match(kind):
+            return self._forward(request, self._storage)
+        plain = [(name, value) for name, value in request.headers if name.lower() != "content-type"]
+        with self.lock:
+            answer = self._forward(replace(request, headers=plain), self._storage)
+            name, _, key = unquote(request.path.lstrip("/")).partition("/")
+            bucket = self.bucket(name)
+            if request.method == "PUT" and answer.status == 200 and bucket is not None and key in bucket.keys:
+                bucket.keys[key].metadata["content-type"] = kind
+        return answer
 
     def _queue_call(self, request: Request) -> Answer:
         """A long poll waits outside the lock: moto would sleep inside it and nothing could ever arrive."""
         if request.header("x-amz-target") != "AmazonSQS.ReceiveMessage":
-            return self._forward(request)
+            return self._forward(request, self._others)
         body = json.loads(request.body)
         queue: Any = self.queues().get(body["QueueUrl"].rpartition("/")[2])
         default = queue.receive_message_wait_time_seconds if queue is not None else 0
         until = time.monotonic() + int(body.get("WaitTimeSeconds", default or 0))
         raw = json.dumps(body | {"WaitTimeSeconds": 0}).encode()
-        request = Request(request.method, request.target, request.headers, raw, request.client)
+        request = replace(request, body=raw)
         while True:
-            answer = self._forward(request)
+            answer = self._forward(request, self._others)
             if b'"Messages"' in answer.body or answer.status != 200 or time.monotonic() >= until:
                 return answer
             self.wait(POLL_SECONDS)
@@ -183,7 +202,7 @@ class Guard:
             return Answer(201, [*headers, ("Content-Type", "application/xml")], _xml("PostResponse", facts))
         return Answer(200 if fields.get("success_action_status") == "200" else 204, headers)
 
-    def _forward(self, request: Request) -> Answer:
+    def _forward(self, request: Request, moto: Callable[..., Iterable[bytes]]) -> Answer:
         status = "500"
         headers: list[tuple[str, str]] = []
 
@@ -194,7 +213,7 @@ class Guard:
             return lambda data: None
 
         with self.lock:
-            chunks: Iterable[bytes] = self._moto(_environ(request), start_response)
+            chunks = moto(_environ(request), start_response)
             body = b"".join(chunks)
             close = getattr(chunks, "close", None)
             if close is not None:

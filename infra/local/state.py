@@ -66,6 +66,7 @@ class State:
         self._objects.mkdir(exist_ok=True, mode=0o700)
         self._identity_file = folder / "identity.json"
         self._saved = -1
+        self._saving = threading.Lock()
         self._stop = threading.Event()
         self._saver: threading.Thread | None = None
         self._failure: OSError | None = None
@@ -87,8 +88,11 @@ class State:
     # ------------------------------------------------------------------ saving
 
     def save(self, guard: Guard, deployment: Deployment) -> None:
-        if guard.changes == self._saved:
-            return
+        with self._saving:
+            if guard.changes != self._saved:
+                self._save(guard, deployment)
+
+    def _save(self, guard: Guard, deployment: Deployment) -> None:
         self._write_new_objects(guard, deployment)
         with guard.lock:
             changes = guard.changes
@@ -177,7 +181,7 @@ class State:
                 if line["kind"] == "object":
                     self._restore_object(line)
                 elif line["kind"] == "item":
-                    dynamodb_backends[ACCOUNT][guard.keys.region].put_item(line["table"], line["item"])
+                    _restore_item(guard, line)
                 else:
                     _restore_message(guard, line)
 
@@ -213,6 +217,14 @@ def _messages(guard: Guard, name: str) -> Iterator[Line]:
             "received": max(0, message.approximate_receive_count - taken),
             "delayed_until": message.delayed_until,
         }
+
+
+def _restore_item(guard: Guard, line: Line) -> None:
+    """An item whose time to live is over does not come back: moto itself never lets one go."""
+    tables = dynamodb_backends[ACCOUNT][guard.keys.region]
+    lifetime = line["item"].get(tables.tables[line["table"]].ttl.get("AttributeName", ""), {})
+    if float(lifetime.get("N", "inf")) > time.time():
+        tables.put_item(line["table"], line["item"])
 
 
 def _restore_message(guard: Guard, line: Line) -> None:

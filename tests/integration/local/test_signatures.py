@@ -42,6 +42,15 @@ def test_an_unsigned_content_type_may_be_anything(storage: Storage) -> None:
     assert storage.send("PUT", target, b"abc").status == 200
 
 
+def test_a_body_is_never_read_as_a_form(storage: Storage) -> None:
+    """moto alone takes this one for a call of another service, and loses any other of the type that curl sends."""
+    body = b"Action=AssumeRoleWithSAML&Version=2009-04-15"
+    target = storage.presign("put_object", Key="up/form-body")
+    assert storage.send("PUT", target, body, Content_Type="application/x-www-form-urlencoded").body == b""
+    reply = storage.send("GET", storage.presign("get_object", Key="up/form-body"))
+    assert (reply.body, reply.headers["content-type"]) == (body, "application/x-www-form-urlencoded")
+
+
 @pytest.mark.parametrize("body", [b"", b"ab", b"abcd", b"abc" * 1000])
 def test_another_size_than_the_signed_one_is_refused(storage: Storage, body: bytes) -> None:
     target = storage.presign("put_object", Key="up/sized", ContentLength=3)

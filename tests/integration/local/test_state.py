@@ -94,6 +94,20 @@ def wait_for(stack: Stack, note: str) -> None:
     dynamodb.close()
 
 
+def test_an_item_whose_time_is_over_does_not_come_back(tmp_path: Path) -> None:
+    with tiny_stack(state_dir=tmp_path) as stack:
+        dynamodb = stack.client("dynamodb")
+        for name, ttl in (("past", time.time() - 1), ("future", time.time() + 60)):
+            dynamodb.put_item(TableName=stack.table, Item={"pk": {"S": name}, "ttl": {"N": str(int(ttl))}})
+        dynamodb.close()
+    with tiny_stack(state_dir=tmp_path) as stack:
+        dynamodb = stack.client("dynamodb")
+        names = {item["pk"]["S"] for item in dynamodb.scan(TableName=stack.table)["Items"]}
+        dynamodb.close()
+        assert "future" in names
+        assert "past" not in names
+
+
 def test_changes_are_saved_while_it_runs_and_dropped_objects_leave_no_file(tmp_path: Path) -> None:
     with tiny_stack(state_dir=tmp_path) as stack:
         s3 = stack.client("s3")
