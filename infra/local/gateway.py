@@ -20,8 +20,8 @@ from typing import Any
 from urllib.parse import parse_qsl, unquote
 
 from . import cors
+from .deployment import Api, Throttle
 from .guard import ACCOUNT
-from .resources import Api, Throttle
 from .runtime import LARGEST_PAYLOAD, SHUTTING_DOWN, Result
 from .server import Answer, Headers, Request
 from .template import TemplateError

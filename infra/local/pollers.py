@@ -14,8 +14,8 @@ import time
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
+from .deployment import Mapping
 from .guard import Guard
-from .resources import Mapping
 from .runtime import Result, Runtime
 
 if TYPE_CHECKING:

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
 
+from .deployment import Api, Deployment, Function, Mapping, Schedule, Throttle
 from .template import Made, Resource, Template, TemplateError
 
 if TYPE_CHECKING:
@@ -43,67 +44,6 @@ class Clients:
     s3: S3Client
     sqs: SQSClient
     dynamodb: DynamoDBClient
-
-
-@dataclass(frozen=True)
-class Function:
-    name: str
-    arn: str
-    handler: str
-    timeout: float
-    memory: int
-    environment: dict[str, str]
-    paths: tuple[Path, ...]
-    concurrency: int | None
-
-
-@dataclass(frozen=True)
-class Mapping:
-    """A queue that feeds a function."""
-
-    name: str
-    function: str
-    queue: str
-    batch_size: int
-    window: float
-    reports_failures: bool
-    concurrency: int | None
-
-
-@dataclass(frozen=True)
-class Schedule:
-    name: str
-    function: str
-    expression: str
-    arn: str
-    source: str
-    input: str | None
-
-
-@dataclass(frozen=True)
-class Throttle:
-    rate: float | None = None
-    burst: int | None = None
-
-
-@dataclass
-class Api:
-    name: str
-    body: dict[str, Any]
-    throttle: Throttle = Throttle()
-    route_throttles: dict[str, Throttle] = field(default_factory=dict)
-
-
-@dataclass
-class Deployment:
-    made: dict[str, Made] = field(default_factory=dict)
-    functions: dict[str, Function] = field(default_factory=dict)
-    mappings: list[Mapping] = field(default_factory=list)
-    schedules: list[Schedule] = field(default_factory=list)
-    apis: dict[str, Api] = field(default_factory=dict)
-    buckets: list[str] = field(default_factory=list)
-    queues: list[str] = field(default_factory=list)
-    tables: list[str] = field(default_factory=list)
 
 
 class _Properties:

@@ -23,7 +23,7 @@ from concurrent.futures import TimeoutError as FutureTimeoutError
 from dataclasses import dataclass
 from pathlib import Path
 
-from .resources import Function
+from .deployment import Function
 from .server import LOOPBACK, Answer, Request, Server
 
 BOOTSTRAP = Path(__file__).with_name("bootstrap.py")

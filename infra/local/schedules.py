@@ -12,7 +12,7 @@ import uuid
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
-from .resources import Schedule
+from .deployment import Schedule
 from .runtime import Runtime
 from .template import TemplateError
 

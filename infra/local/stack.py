@@ -26,10 +26,11 @@ from urllib.parse import unquote
 import boto3
 from botocore.config import Config
 
+from .deployment import Deployment
 from .gateway import MAX_BODY, Gateway
 from .guard import ACCOUNT, Guard
 from .pollers import Poller
-from .resources import Clients, Deployment, deploy
+from .resources import Clients, deploy
 from .runtime import Result, Runtime
 from .schedules import Ticker
 from .server import Answer, Request, Server

@@ -27,8 +27,8 @@ from moto.dynamodb.models.utilities import dynamo_json_dump
 from moto.s3.models import FakeKey, s3_backends
 from moto.sqs.models import Message
 
+from .deployment import Deployment
 from .guard import ACCOUNT, Guard
-from .resources import Deployment
 
 VERSION = 1
 SAVE_SECONDS = 2
