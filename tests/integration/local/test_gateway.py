@@ -10,8 +10,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from infra.local.deployment import Api
 from infra.local.gateway import Gateway
-from infra.local.resources import Api
 from infra.local.runtime import Result
 from infra.local.server import Answer, Request
 from infra.local.stack import Stack

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from infra.local import schedules
-from infra.local.resources import Schedule
+from infra.local.deployment import Schedule
 from infra.local.stack import FunctionError, Stack
 from infra.local.template import TemplateError
 from tests.integration.local.support import tiny_stack
