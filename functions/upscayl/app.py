@@ -47,11 +47,12 @@ def start_task() -> dict[str, Any]:
         received = bodies.read_start(event())
         wish = schemas.parse(schemas.StartTask, received.fields)
         wanted = wanted_files(who, received, wish)
+        task = tasks.start(services(), who, wanted, translate.from_start_task(wish))
     except Refused:
-        # The transaction below checks the key and counts the call; here it has to be done for its own sake.
+        # A start's transaction checks the key and counts the call; what it did not write has to do so for its own sake.
         accounts.authenticate(services(), who, "start")
         raise
-    return translate.to_started(tasks.start(services(), who, wanted, translate.from_start_task(wish)))
+    return translate.to_started(task)
 
 
 @app.post("/get-task-status")

@@ -7,7 +7,17 @@ from __future__ import annotations
 
 from typing import Annotated, Literal, TypeVar
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictBool, StrictInt, StrictStr, ValidationError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StrictBool,
+    StrictInt,
+    StrictStr,
+    ValidationError,
+)
 from tessera.errors import Invalid, MissingFields
 
 MODELS = (
@@ -56,7 +66,17 @@ def _whole(value: object) -> object:
     return int(value) if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) < 16 else value
 
 
+def _unicode(value: str) -> str:
+    """JSON can spell half of a surrogate pair, which no text in UTF-8 has."""
+    try:
+        value.encode()
+    except UnicodeEncodeError as error:
+        raise ValueError("is not Unicode") from error
+    return value
+
+
 Switch = Annotated[StrictBool, BeforeValidator(_switch)]
+VISIBLE = r"^[\x21-\x7e]+$"  # what storage gives: it breaks on controls in XML
 MimeType = Literal["image/jpeg", "image/png", "image/webp"]
 
 
@@ -67,7 +87,7 @@ class Body(BaseModel):
 class GetUploadUrl(Body):
     """Bounds and types are checked by `uploads.check`: each has its own error code."""
 
-    originalFileName: StrictStr
+    originalFileName: Annotated[StrictStr, AfterValidator(_unicode)]
     fileType: StrictStr
     fileSize: StrictInt
     multipart: StrictBool | None = None
@@ -105,11 +125,11 @@ class GetHistory(Body):
 
 class PartEntry(Body):
     PartNumber: StrictInt = Field(ge=1, le=10_000)
-    ETag: StrictStr = Field(min_length=1, max_length=200)
+    ETag: StrictStr = Field(pattern=VISIBLE, max_length=200)
 
 
 class CompleteMultipart(Body):
-    uploadId: StrictStr = Field(min_length=1, max_length=1024)
+    uploadId: StrictStr = Field(pattern=VISIBLE, max_length=1024)
     key: StrictStr = Field(min_length=1, max_length=1024)
     parts: tuple[PartEntry, ...] = Field(min_length=1, max_length=10_000)
 

@@ -51,7 +51,10 @@ def from_uploaded_file(file: UploadedFile) -> Wanted:
 
 def from_url(services: Services, account: str, url: str) -> Wanted:
     """A link that was handed out for an upload here. Raises Invalid for any other address."""
-    path = unquote(urlsplit(url).path).strip("/")
+    try:
+        path = unquote(urlsplit(url).path).strip("/")
+    except ValueError:  # such as "http://["
+        path = ""
     owner = storage.parse_upload_key(path.removeprefix(f"{services.settings.bucket}/"))
     if owner is None or owner[0] != account:
         raise Invalid("urls: only upload links of this service can be given; send files with /get-upload-url")
