@@ -6,16 +6,16 @@ export PIP_DISABLE_PIP_VERSION_CHECK = 1
 export SAM_CLI_TELEMETRY = 0
 
 VENV := .venv/bin
-INSTALL := $(VENV)/python -m pip install --quiet --constraint constraints.txt
+INSTALL := $(VENV)/python -m pip install -qq --constraint constraints.txt
 SOURCES := layers/core/python:layers/engine/python:functions:client
 
 .PHONY: demo serve test check bench train sam-check build clean
 
 demo: .venv/local  ## Upscale the bundled sample, or IMAGE=path, on this machine and show every hop.
-	$(VENV)/python -m infra.local demo $(if $(IMAGE),"$(IMAGE)")
+	@$(VENV)/python -m infra.local demo $(if $(IMAGE),"$(IMAGE)")
 
 serve: .venv/local  ## The stack in the foreground; PORT=, API_KEY=, STATE=, PARAMS="Name=Value ..." can be given.
-	$(VENV)/python -m infra.local serve --port $(PORT) --state $(STATE) $(if $(API_KEY),--api-key "$(API_KEY)") \
+	@$(VENV)/python -m infra.local serve --port $(PORT) --state $(STATE) $(if $(API_KEY),--api-key "$(API_KEY)") \
 		$(foreach parameter,$(PARAMS),--param $(parameter))
 
 test: .venv/test  ## All tests.
@@ -45,29 +45,30 @@ clean:
 
 # ---------------------------------------------------------------- set-up
 .venv/bin/python:
-	$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11) and "Python 3.11 is needed: make PYTHON=python3.11 ...")'
-	$(PYTHON) -m venv .venv
-	$(VENV)/python -m pip install --quiet --upgrade pip==26.3
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11) and "Python 3.11 is needed: make PYTHON=python3.11 ...")'
+	@echo "Setting up .venv, once"
+	@$(PYTHON) -m venv .venv
+	@$(VENV)/python -m pip install -qq --upgrade pip==26.3
 
 .venv/local: pyproject.toml constraints.txt client/pyproject.toml | .venv/bin/python
-	$(INSTALL) --group local --editable client
-	touch $@
+	@$(INSTALL) --group local --editable client
+	@touch $@
 
 .venv/test: .venv/local
-	$(INSTALL) --group test
-	touch $@
+	@$(INSTALL) --group test
+	@touch $@
 
 .venv/check: .venv/test
-	$(INSTALL) --group check
-	touch $@
+	@$(INSTALL) --group check
+	@touch $@
 
 .venv-sam/done: pyproject.toml
 	$(PYTHON) -m venv .venv-sam
-	.venv-sam/bin/python -m pip install --quiet aws-sam-cli==1.170.0
-	touch $@
+	.venv-sam/bin/python -m pip install -qq aws-sam-cli==1.170.0
+	@touch $@
 
 .venv-training/done: pyproject.toml
 	$(PYTHON) -m venv .venv-training
-	.venv-training/bin/python -m pip install --quiet --upgrade pip==26.3
-	.venv-training/bin/python -m pip install --quiet --constraint constraints.txt --group training
-	touch $@
+	.venv-training/bin/python -m pip install -qq --upgrade pip==26.3
+	.venv-training/bin/python -m pip install -qq --constraint constraints.txt --group training
+	@touch $@
