@@ -1,0 +1,43 @@
+"""Networks as ONNX files, run by onnxruntime on the CPU."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+
+import onnxruntime
+
+from tessera_engine.picture import Pixels
+
+ONLY_ERRORS = 3  # onnxruntime's severities: 0 verbose, 1 info, 2 warning, 3 error, 4 fatal
+
+
+@dataclass(frozen=True)
+class OnnxNetwork:
+    """A graph `pixels` uint8 (1, h + 2 * halo, w + 2 * halo, 3) -> `enlarged` uint8 (1, h * scale, w * scale, 3)."""
+
+    session: onnxruntime.InferenceSession
+    scale: int
+    halo: int
+
+    def enlarge(self, tile: Pixels) -> Pixels:
+        (enlarged,) = self.session.run(["enlarged"], {"pixels": tile[None]})
+        pixels: Pixels = enlarged[0]
+        return pixels
+
+
+def load(weights: bytes, scale: int, halo: int) -> OnnxNetwork:
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = usable_cores()
+    options.log_severity_level = ONLY_ERRORS
+    # Threads that spin between two layers win nothing on an idle machine and lose a third on a shared one.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    session = onnxruntime.InferenceSession(weights, options, providers=["CPUExecutionProvider"])
+    return OnnxNetwork(session, scale, halo)
+
+
+def usable_cores() -> int:
+    """The cores that this process may run on, which in a container are often fewer than the machine has."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1

@@ -1,0 +1,73 @@
+"""What can be wrong with a job. The words are for the owner of the picture.
+
+EngineError
+|- PictureError        the picture cannot be worked on, now or later
+|  |- UnsupportedFormat
+|  |- CorruptImage
+|  `- TooManyPixels
+|- SourceChanged       another object lies where the accepted one lay
+|- SourceUnavailable   the object cannot be read
+|- LinkExpired         storage refuses a link of the job; fresh links may work
+|- TooLate             the job's time is over
+`- ModelUnavailable    the model is not installed and nothing may stand in for it
+
+Storage that cannot be reached at all while an answer is written is no EngineError: see `transfer.StorageUnreachable`.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from tessera.job import ErrorCode, JobError
+
+
+class EngineError(Exception):
+    """Carries its message for the owner as its only argument."""
+
+    code: ClassVar[ErrorCode] = "internal"
+    retryable = False
+
+    def to_job_error(self) -> JobError:
+        return JobError(code=self.code, message=str(self), retryable=self.retryable)
+
+
+class PictureError(EngineError):
+    pass
+
+
+class UnsupportedFormat(PictureError):
+    code = "unsupported_format"
+
+
+class CorruptImage(PictureError):
+    code = "corrupt_image"
+
+
+class TooManyPixels(PictureError):
+    code = "too_many_pixels"
+
+
+class SourceChanged(EngineError):
+    code = "source_changed"
+
+
+class SourceUnavailable(EngineError):
+    code = "source_unavailable"
+
+    def __init__(self, message: str, *, retryable: bool = False) -> None:
+        super().__init__(message)
+        self.retryable = retryable
+
+
+class LinkExpired(EngineError):
+    code = "link_expired"
+    retryable = True
+
+
+class TooLate(EngineError):
+    code = "too_late"
+    retryable = True
+
+
+class ModelUnavailable(EngineError):
+    code = "model_unavailable"

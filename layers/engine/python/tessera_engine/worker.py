@@ -1,0 +1,109 @@
+"""Run one Job: read the picture, enlarge it, write what became of it.
+
+Order of writing: thumbnail, report with the outcome, result. The result's arrival completes the file, so whoever sees
+it finds the rest already there. A failure is one object, the failed Outcome. Nothing is written as a result after
+`not_after`. Running a job twice writes the same objects twice.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from contextlib import suppress
+
+from tessera.job import Job, JobError, Outcome, Report
+from tessera.recipe import CONTENT_TYPES
+
+from tessera_engine.errors import EngineError, LinkExpired, TooLate
+from tessera_engine.models import StandIn
+from tessera_engine.pipeline import Product, carry_out
+from tessera_engine.transfer import Storage, StorageUnreachable
+
+logger = logging.getLogger(__name__)
+
+JSON = "application/json"
+REPORT_SECONDS, REPORT_STEP = 1.5, 0.1  # progress is written no sooner and for no less than this
+
+LATE = "The time that was given for this picture is over."
+INTERNAL = JobError(code="internal", message="Something went wrong on our side.", retryable=True)
+
+
+class Progress:
+    """Listens to the pipeline: stops it when the job's time is over, reports at most every REPORT_SECONDS."""
+
+    def __init__(self, job: Job, storage: Storage, clock: Callable[[], float]) -> None:
+        self.job, self.storage, self.clock = job, storage, clock
+        self.reported, self.at = 0.0, clock()
+
+    def __call__(self, fraction: float) -> None:
+        check_time(self.job, self.clock)
+        now = self.clock()
+        if fraction - self.reported >= REPORT_STEP and now - self.at >= REPORT_SECONDS:
+            self.storage.try_write(self.job.report_url, to_json(Report(progress=fraction)), JSON)
+            self.reported, self.at = fraction, now
+
+
+def run(
+    job: Job, *, stand_in: StandIn = "allow", storage: Storage | None = None, clock: Callable[[], float] = time.time
+) -> Outcome:
+    """What became of the job, which has been written too. Raises StorageUnreachable if it could not be written.
+
+    `clock` gives Unix seconds.
+    """
+    storage = storage or Storage()
+    try:
+        return _finish(job, stand_in, storage, clock)
+    except StorageUnreachable:
+        raise
+    except EngineError as error:
+        return _fail(job, storage, error.to_job_error())
+    except Exception:  # the file must not stay silent until its deadline; the stack is for the operator alone
+        logger.exception("task %s, file %d, attempt %d", job.task, job.file, job.attempt)
+        return _fail(job, storage, INTERNAL)
+
+
+def _finish(job: Job, stand_in: StandIn, storage: Storage, clock: Callable[[], float]) -> Outcome:
+    check_time(job, clock)
+    began = clock()
+    source = storage.read(job.source_url, job.source_etag)
+    progress = Progress(job, storage, clock)
+    product = carry_out(job.recipe, source, job.limits, stand_in=stand_in, listener=progress)
+    outcome = done(product, seconds=clock() - began)
+    check_time(job, clock)
+    if product.thumbnail:
+        storage.write(job.thumbnail_url, product.thumbnail, CONTENT_TYPES["webp"])
+    storage.write(job.report_url, to_json(Report(progress=1.0, outcome=outcome)), JSON)
+    check_time(job, clock)
+    storage.write(job.result_url, product.encoded, CONTENT_TYPES[product.format])
+    return outcome
+
+
+def _fail(job: Job, storage: Storage, error: JobError) -> Outcome:
+    outcome = Outcome(status="failed", error=error)
+    with suppress(LinkExpired):  # then no link of this job is good any more, and its silence will be noticed
+        storage.write(job.failure_url, to_json(outcome), JSON)
+    return outcome
+
+
+def done(product: Product, seconds: float) -> Outcome:
+    return Outcome(
+        status="done",
+        width=product.width,
+        height=product.height,
+        format=product.format,
+        bytes=len(product.encoded),
+        model=product.model,
+        stand_in=product.stand_in,
+        notes=product.notes,
+        seconds=round(seconds, 3),
+    )
+
+
+def check_time(job: Job, clock: Callable[[], float]) -> None:
+    if clock() * 1000 > job.not_after:
+        raise TooLate(LATE)
+
+
+def to_json(message: Outcome | Report) -> bytes:
+    return message.model_dump_json(exclude_none=True).encode()

@@ -1,0 +1,108 @@
+"""The pictures that the weights are made of: chosen by licence, listed with their hashes, kept in memory as uint8."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+Pixels = NDArray[np.uint8]  # (height, width, 3), sRGB
+
+
+@dataclass(frozen=True)
+class Source:
+    """One picture of the data manifest that is committed beside the weights."""
+
+    file: str
+    sha256: str
+    licence: str
+    author: str
+    origin: str
+
+
+@dataclass(frozen=True)
+class Pair:
+    """The same picture twice: `high` is exactly `scale` times the size of `low`, pixel (0, 0) on pixel (0, 0)."""
+
+    low: Pixels
+    high: Pixels
+
+
+def sources(folder: Path, licence_class: str) -> list[Source]:
+    """The pictures of one licence class by the folder's MANIFEST.csv, every one checked against its sha256."""
+    with (folder / "MANIFEST.csv").open(newline="", encoding="utf-8") as manifest:
+        rows = [row for row in csv.DictReader(manifest) if row["licence_class"] == licence_class]
+    for row in rows:
+        digest = hashlib.sha256((folder / row["file"]).read_bytes()).hexdigest()
+        if digest != row["sha256"]:
+            raise ValueError(f"{row['file']} is not the picture that the manifest lists")
+    return [
+        Source(row["file"], row["sha256"], row["licence"], row["author"], origin(row))
+        for row in sorted(rows, key=lambda row: row["file"])
+    ]
+
+
+def origin(row: dict[str, str]) -> str:
+    """Where the picture was taken from; empty for pictures drawn for the collection."""
+    return "/".join(part for part in (row["source_repo"], row["source_path"]) if part)
+
+
+def shrink(high: Image.Image, scale: int) -> Pair:
+    """Pillow's bicubic filter widens with the reduction and has a = -0.5: within one level of MATLAB's imresize."""
+    width, height = high.width // scale, high.height // scale
+    high = high.crop((0, 0, width * scale, height * scale))
+    return Pair(np.asarray(high.resize((width, height), Image.Resampling.BICUBIC)), np.asarray(high))
+
+
+def load(folder: Path, files: list[str], scale: int) -> list[Pair]:
+    pairs = []
+    for file in files:
+        with Image.open(folder / file) as picture:
+            pairs.append(shrink(picture.convert("RGB"), scale))
+    return pairs
+
+
+class Batches:
+    """Random aligned crops. Batch `step` depends on nothing but the seed and the step, so a run can be resumed."""
+
+    def __init__(self, pairs: list[Pair], scale: int, patch: int, batch: int, seed: int) -> None:
+        self.pairs, self.scale, self.patch, self.batch, self.seed = pairs, scale, patch, batch, seed
+        areas = np.array([pair.low.shape[0] * pair.low.shape[1] for pair in pairs], dtype=np.float64)
+        self.odds = areas / areas.sum()
+
+    def __getitem__(self, step: int) -> tuple[Pixels, Pixels]:
+        """Low (batch, patch, patch, 3) and high (batch, patch * scale, patch * scale, 3)."""
+        rng = np.random.default_rng((self.seed, step))
+        pairs = [self._crop(rng) for _ in range(self.batch)]
+        return np.stack([pair.low for pair in pairs]), np.stack([pair.high for pair in pairs])
+
+    def _crop(self, rng: np.random.Generator) -> Pair:
+        """The more detailed of two random crops (skies teach little), turned, mirrored, its colours swapped."""
+        crop = max((self._place(rng) for _ in range(2)), key=lambda crop: detail(crop.low))
+        turns, mirror, colours = int(rng.integers(4)), bool(rng.integers(2)), rng.permutation(3)
+        return Pair(*(turn(pixels, turns, mirror)[:, :, colours] for pixels in (crop.low, crop.high)))
+
+    def _place(self, rng: np.random.Generator) -> Pair:
+        pair = self.pairs[rng.choice(len(self.pairs), p=self.odds)]
+        top = int(rng.integers(pair.low.shape[0] - self.patch + 1))
+        left = int(rng.integers(pair.low.shape[1] - self.patch + 1))
+        size, scale = self.patch, self.scale
+        low = pair.low[top : top + size, left : left + size]
+        high = pair.high[top * scale : (top + size) * scale, left * scale : (left + size) * scale]
+        return Pair(low, high)
+
+
+def detail(pixels: Pixels) -> float:
+    """Mean absolute difference of neighbours in the green channel, in levels."""
+    green = pixels[:, :, 1].astype(np.int16)
+    return float(np.abs(np.diff(green, axis=0)).mean() + np.abs(np.diff(green, axis=1)).mean())
+
+
+def turn(pixels: Pixels, turns: int, mirror: bool) -> Pixels:
+    turned = np.rot90(pixels, turns)
+    return turned[:, ::-1] if mirror else turned

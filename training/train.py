@@ -1,0 +1,185 @@
+"""Train the default network: `python -m training.train --scale 4 --data ../shared/data --run training/runs/x4`.
+
+A run is resumed from its last checkpoint by giving the same command again; with another --steps it ends sooner or
+later, which the card of the weights tells. The result depends on the seed, the pictures and the number of steps; not
+bit for bit, because sums of several threads have no fixed order.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from bench.psnr import psnr
+from training.network import M6C48
+from training.pictures import Batches, Pair, Pixels, load, sources
+
+PEAK_RATE, FINAL_RATE, WARM_UP = 1e-3, 1e-6, 1_000  # Adam's learning rate, and the steps until its peak
+EMA_DECAY = 0.999
+KEEP_EVERY = 500  # steps between checkpoints
+SCORE_EVERY = 2_000  # steps between validations
+VALIDATION = tuple(f"kodim{number:02}.png" for number in (1, 5, 8, 13, 19, 23))  # of Kodak: fine, flat and portrait
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Everything that decides what a run will make."""
+
+    scale: int
+    steps: int
+    batch: int = 16
+    patch: int = 48
+    seed: int = 2026
+    licence_class: str = "A"
+    body_from: str | None = None
+
+
+def rate(step: int, steps: int) -> float:
+    """A linear warm-up, then half a cosine from PEAK_RATE to FINAL_RATE at the last step."""
+    if step < WARM_UP:
+        return PEAK_RATE * (step + 1) / WARM_UP
+    done = (step - WARM_UP) / max(1, steps - WARM_UP)
+    return FINAL_RATE + (PEAK_RATE - FINAL_RATE) * (1 + math.cos(math.pi * done)) / 2
+
+
+def tensor(pixels: Pixels) -> Tensor:
+    """(N, H, W, 3) uint8 to (N, 3, H, W) float32 in 0..1, in memory as channels_last."""
+    return torch.from_numpy(np.ascontiguousarray(pixels)).permute(0, 3, 1, 2).float().div_(255)
+
+
+def enlarge(network: M6C48, low: Pixels) -> Pixels:
+    """(h, w, 3) uint8 to (h * scale, w * scale, 3) uint8, in float32."""
+    with torch.no_grad():
+        high = network(tensor(low[None].copy()).contiguous(memory_format=torch.channels_last))
+    pixels: Pixels = high[0].permute(1, 2, 0).clamp(0, 1).mul(255).round().byte().numpy()
+    return pixels
+
+
+def score(network: M6C48, pairs: list[Pair]) -> float:
+    """Mean Y PSNR in dB."""
+    return float(np.mean([psnr(enlarge(network, pair.low), pair.high, network.scale) for pair in pairs]))
+
+
+class Run:
+    """A network being trained: its weights, their moving average, Adam's state and the number of steps done."""
+
+    def __init__(self, plan: Plan, folder: Path) -> None:
+        torch.manual_seed(plan.seed)
+        self.plan, self.folder, self.step, self.seconds = plan, folder, 0, 0.0
+        self.network = M6C48(plan.scale)
+        if plan.body_from:
+            self._take_body(Path(plan.body_from))
+        self.average = M6C48(plan.scale)
+        self.average.load_state_dict(self.network.state_dict())
+        self.network = self.network.to(memory_format=torch.channels_last)
+        self.optimiser = torch.optim.Adam(self.network.parameters(), lr=PEAK_RATE, betas=(0.9, 0.99))
+        self.cosines = [(0, plan.steps)]  # from which step on the rate fell towards which last step
+        if self.checkpoint.exists():
+            self._load()
+
+    @property
+    def checkpoint(self) -> Path:
+        return self.folder / "checkpoint.pt"
+
+    def _take_body(self, checkpoint: Path) -> None:
+        """Start from the head and body of another scale's run; the tail differs in shape."""
+        state = torch.load(checkpoint, weights_only=True)["average"]
+        self.network.load_state_dict({k: v for k, v in state.items() if not k.startswith("tail")}, strict=False)
+
+    def _load(self) -> None:
+        state = torch.load(self.checkpoint, weights_only=True)
+        self.network.load_state_dict(state["network"])
+        self.average.load_state_dict(state["average"])
+        self.optimiser.load_state_dict(state["optimiser"])
+        self.step, self.seconds, self.cosines = state["step"], state["seconds"], state["cosines"]
+        if self.cosines[-1][1] != self.plan.steps:
+            self.cosines.append((self.step, self.plan.steps))
+
+    def save(self) -> None:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        state = {
+            "plan": asdict(self.plan),
+            "step": self.step,
+            "seconds": self.seconds,
+            "cosines": self.cosines,
+            "network": self.network.state_dict(),
+            "average": self.average.state_dict(),
+            "optimiser": self.optimiser.state_dict(),
+        }
+        partial = self.checkpoint.with_suffix(".partial")
+        torch.save(state, partial)
+        partial.replace(self.checkpoint)  # a run killed while saving keeps the checkpoint before
+
+    def learn(self, low: Pixels, high: Pixels) -> float:
+        """One step; returns its L1 loss (mean absolute error, 0..1)."""
+        for group in self.optimiser.param_groups:
+            group["lr"] = rate(self.step, self.plan.steps)
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            planes = self.network.planes(tensor(low))
+        wanted = nn.functional.pixel_unshuffle(tensor(high), self.plan.scale)  # L1 does not mind the order
+        loss = nn.functional.l1_loss(planes, wanted)
+        self.optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        self.optimiser.step()
+        decay = min(EMA_DECAY, (self.step + 1) / (self.step + 10))
+        with torch.no_grad():
+            for slow, fast in zip(self.average.parameters(), self.network.parameters(), strict=True):
+                slow.lerp_(fast, 1 - decay)
+        self.step += 1
+        return float(loss.item())
+
+
+def train(plan: Plan, data: Path, folder: Path) -> Run:
+    """Train to the last step of the plan, printing loss and validation score as it goes."""
+    used = sources(data / "train", plan.licence_class)
+    batches = Batches(
+        load(data / "train", [source.file for source in used], plan.scale),
+        plan.scale,
+        plan.patch,
+        plan.batch,
+        plan.seed,
+    )
+    validation = load(data / "kodak", list(VALIDATION), plan.scale)
+    run = Run(plan, folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "pictures.json").write_text(json.dumps([asdict(source) for source in used], indent=1) + "\n")
+    print(f"x{plan.scale}: {len(used)} pictures, from step {run.step} to {plan.steps}", flush=True)
+    losses: list[float] = []
+    began = time.monotonic() - run.seconds
+    while run.step < plan.steps:
+        losses.append(run.learn(*batches[run.step]))
+        run.seconds = time.monotonic() - began
+        if run.step % KEEP_EVERY == 0 or run.step == plan.steps:
+            pace = f"{run.seconds / run.step * 1000:.0f} ms/step"
+            print(f"{run.step:6} L1 {np.mean(losses) * 255:.3f} levels, {run.seconds:.0f} s, {pace}", flush=True)
+            losses.clear()
+            run.save()
+        if run.step % SCORE_EVERY == 0 or run.step == plan.steps:
+            print(f"{run.step:6} validation {score(run.average, validation):.3f} dB", flush=True)
+    return run
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Train the default network.")
+    parser.add_argument("--scale", type=int, choices=(2, 4), required=True)
+    parser.add_argument("--steps", type=int, default=22_000)
+    parser.add_argument("--data", type=Path, default=Path("../shared/data"), help="has train/ and kodak/")
+    parser.add_argument("--run", type=Path, required=True, help="folder of the checkpoint")
+    parser.add_argument("--body-from", type=Path, help="checkpoint of another scale whose head and body to start from")
+    parser.add_argument("--threads", type=int, default=2)
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    body_from = str(options.body_from) if options.body_from else None
+    train(Plan(scale=options.scale, steps=options.steps, body_from=body_from), options.data, options.run)
+
+
+if __name__ == "__main__":
+    main()
