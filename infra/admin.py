@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from tessera import accounts, credits
 from tessera.errors import Unauthorized
 from tessera.services import Services
@@ -26,3 +28,11 @@ def create_account(services: Services, key: str | None = None, amount: int = 0) 
     if amount:
         credits.grant(services, account_id, amount, "initial")
     return key
+
+
+def settle_vocabulary(services: Services, key: str, words: Literal["documented", "observed"]) -> None:
+    """Fixes the status words that Upscayl's routes use for a key, whatever the shape of its bodies.
+
+    Raises Unauthorized for an unknown key.
+    """
+    accounts.describe_key(services, key, {"vocabulary": words})

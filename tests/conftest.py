@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from moto import mock_aws
 
+from infra.local.transactions import as_aws
 from tests.world import REGION, World, make_world
 
 # Clients made by a test must never find real credentials.
@@ -23,5 +24,5 @@ def settings() -> dict[str, Any]:
 
 @pytest.fixture
 def world(monkeypatch: pytest.MonkeyPatch, settings: dict[str, Any]) -> Iterator[World]:
-    with mock_aws():
+    with mock_aws(), as_aws():
         yield make_world(monkeypatch, **settings)

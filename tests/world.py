@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
@@ -64,6 +65,7 @@ Loader.add_multi_constructor(
 )
 
 
+@cache
 def template() -> dict[str, Any]:
     loaded: dict[str, Any] = yaml.load((ROOT / "template.yaml").read_text(), Loader)
     return loaded
@@ -281,10 +283,15 @@ def png(width: int = 6, height: int = 4) -> bytes:
     return encoded(Image.new("RGB", (width, height), (200, 30, 60)))
 
 
+@cache
+def session() -> boto3.Session:
+    """One for all worlds: reading the service models is a quarter of what a world costs."""
+    return boto3.Session("testing", "testing", region_name=REGION)
+
+
 def make_world(monkeypatch: Any, **settings: Any) -> World:
     """Inside moto's mock_aws."""
-    session = boto3.Session("testing", "testing", region_name=REGION)
-    sqs, s3, dynamodb = session.client("sqs"), session.client("s3"), session.client("dynamodb")
+    sqs, s3, dynamodb = (session().client(name) for name in ("sqs", "s3", "dynamodb"))
     s3.create_bucket(Bucket="tessera-test", CreateBucketConfiguration={"LocationConstraint": REGION})
     table = template()["Resources"]["Table"]["Properties"]
     made = ("AttributeDefinitions", "KeySchema", "GlobalSecondaryIndexes", "BillingMode")
@@ -296,7 +303,7 @@ def make_world(monkeypatch: Any, **settings: Any) -> World:
             table="tessera-test", bucket="tessera-test", work_queue_url=queues["work"], job_queue_url=queues["jobs"],
             **settings,
         ),
-        session,
+        session(),
         now_ms=clock,
     )  # fmt: skip
     world = World(services, clock, sqs)

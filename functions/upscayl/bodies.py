@@ -61,7 +61,7 @@ def read_start(event: dict[str, Any]) -> Received:
                 raise Invalid("data: must be an object")
             enveloped = True
             fields |= inner
-        else:
+        elif text:  # a page's form sends what was left empty too
             fields[name] = text
     parts: list[FilePart] = []
     for name, part in form.files:

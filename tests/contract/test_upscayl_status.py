@@ -7,10 +7,9 @@ from typing import Any
 
 import pytest
 from PIL import Image
-from tessera.accounts import account_key, credential, hash_key
 from tessera.job import JobError, Outcome, Report
-from tessera.table import Update
 
+from infra.admin import settle_vocabulary
 from tests.contract.upscayl import NOT_FOUND, STATUS, Api, Body, is_uuid4, signed
 from tests.world import key_of, png
 
@@ -106,9 +105,7 @@ def test_c_04_words_follow_each_request_not_the_task(api: Api) -> None:
 
 def test_c_04_words_can_be_settled_for_a_key(api: Api) -> None:
     assert api.key is not None
-    services, row = api.world.services, account_key(credential(api.world.services, api.key).account)
-    settled = {hash_key(api.key): {"name": "", "created": 0, "vocabulary": "documented"}}
-    services.table.update(Update(row, set={"api_keys": settled}))
+    settle_vocabulary(api.world.services, api.key, "documented")
     raw = b'{"data": {"taskId": "' + api.start(api.upload()).encode() + b'"}}'
     assert api.send(STATUS, raw, enveloped=False).body["data"]["status"] == "pending"
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ from tessera import accounts, ids, lifecycle
 from tessera.dispatch import FileRef
 from tessera.job import Job, JobError, Outcome
 
+from infra.local.transactions import as_aws
 from tests.world import World, make_world, png
 
 GRANTED = 6
@@ -23,8 +25,9 @@ class Deployment(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.aws = mock_aws()
-        self.aws.start()
+        self.aws = ExitStack()
+        self.aws.enter_context(mock_aws())
+        self.aws.enter_context(as_aws())
         self.patch = pytest.MonkeyPatch()
         self.world: World = make_world(self.patch)
         self.tasks: list[str] = []
@@ -35,7 +38,7 @@ class Deployment(RuleBasedStateMachine):
     def teardown(self) -> None:
         self.settle()
         self.patch.undo()
-        self.aws.stop()
+        self.aws.close()
 
     @initialize(event=st.booleans())
     def account(self, event: bool) -> None:

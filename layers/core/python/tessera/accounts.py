@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import re
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from boto3.dynamodb.conditions import Attr, ConditionBase
@@ -30,7 +30,7 @@ POSSIBLE_KEY = re.compile(r"[\x21-\x7e]{1,256}")
 
 
 class Account(BaseModel):
-    """`tasks` counts the rows of the history, `last_task_ms` is the time of the newest: no two tasks share one."""
+    """`tasks` counts the rows of the history."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
@@ -38,7 +38,6 @@ class Account(BaseModel):
     created: int
     balance: int = 0
     tasks: int = 0
-    last_task_ms: int = 0
     api_keys: Keys = {}
 
 
@@ -165,6 +164,13 @@ def revoke_key(services: Services, key: str) -> None:
     who = credential(services, key)
     check(services, who)
     _change_keys(services, who.account, lambda keys: {name: keys[name] for name in keys if name != who.key_hash})
+
+
+def describe_key(services: Services, key: str, facts: Mapping[str, str]) -> None:
+    """Adds facts to a key that an edge may read. Raises Unauthorized for an unknown key."""
+    who = credential(services, key)
+    check(services, who)
+    _change_keys(services, who.account, lambda keys: keys | {who.key_hash: {**keys[who.key_hash], **facts}})
 
 
 def _change_keys(services: Services, account: str, change: Callable[[Keys], Keys]) -> None:

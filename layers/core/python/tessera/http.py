@@ -10,11 +10,10 @@ import binascii
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from io import BytesIO
 from typing import Any, NoReturn
 
-import python_multipart
 from python_multipart.exceptions import FormParserError
+from python_multipart.multipart import create_form_parser, parse_options_header
 
 from tessera.errors import BodyTooLarge, Invalid
 
@@ -85,17 +84,23 @@ def form(raw: bytes, content_type: str) -> Form:
     def on_file(file: Any) -> None:
         if len(files) >= MAX_FORM_PARTS:
             raise Invalid
-        file.file_object.seek(0)
-        part = FilePart((file.file_name or b"").decode(), file.file_object.read())
+        with file.file_object as content:
+            content.seek(0)
+            part = FilePart((file.file_name or b"").decode(), content.read())
         files.append(((file.field_name or b"").decode(), part))
 
+    _, options = parse_options_header(content_type)
+    boundary = options.get(b"boundary")
+    if boundary is not None and b"--" + boundary + b"--" not in raw[-len(boundary) - 64 :]:
+        raise Invalid("the form is cut off")
+
+    in_memory = {"MAX_MEMORY_FILE_SIZE": MAX_BODY}  # nothing is written to the function's disk
     try:
-        python_multipart.parse_form(
-            {"Content-Type": content_type.encode("latin-1"), "Content-Length": str(len(raw)).encode()},
-            BytesIO(raw),
-            on_field,
-            on_file,
+        parser = create_form_parser(
+            {"Content-Type": content_type.encode("latin-1")}, on_field, on_file, config=in_memory
         )
+        parser.write(raw)
+        parser.finalize()
     except (FormParserError, ValueError) as error:
         raise Invalid from error
     return Form(tuple(fields), tuple(files))
