@@ -46,8 +46,8 @@ def make_job(bucket: Any, make_scene: Scene, make_file: MakeFile) -> Callable[..
 
 
 def failure(bucket: Any) -> Outcome:
-    """The one thing that was written."""
-    assert bucket.puts() == ["failure"]
+    """The one thing that was written beside the sign of life."""
+    assert bucket.puts() == ["report", "failure"]
     return Outcome.model_validate_json(bucket.objects["failure"])
 
 
@@ -60,7 +60,8 @@ def ticking(*times: float) -> Callable[[], float]:
 
 def test_thumbnail_report_and_last_the_result(bucket: Any, storage: Storage, make_job: Callable[..., Job]) -> None:
     outcome = worker.run(make_job(), storage=storage)
-    assert bucket.puts() == ["thumbnail", "report", "result"]
+    assert bucket.asked[:2] == ["PUT /report", "GET /source"]  # a sign of life comes before the work
+    assert bucket.puts() == ["report", "thumbnail", "report", "result"]
     assert probe(bucket.objects["result"]) == ImageInfo("webp", 120, 80)
     assert probe(bucket.objects["thumbnail"]) == ImageInfo("webp", 32, 21)
     assert Report.model_validate_json(bucket.objects["report"]) == Report(progress=1.0, outcome=outcome)
@@ -110,7 +111,7 @@ def test_another_object_under_the_same_key(bucket: Any, storage: Storage, make_j
 def test_a_hiccup_of_storage_is_tried_again(bucket: Any, storage: Storage, make_job: Callable[..., Job]) -> None:
     bucket.refuse = {"GET /source": [500, 503], "PUT /result": [503]}
     assert worker.run(make_job(), storage=storage).status == "done"
-    assert bucket.puts() == ["thumbnail", "report", "result", "result"]
+    assert bucket.puts() == ["report", "thumbnail", "report", "result", "result"]
 
 
 @pytest.mark.parametrize(
@@ -154,7 +155,7 @@ def test_a_job_that_becomes_late_writes_no_result(
 def test_what_cannot_be_written_is_raised(
     name: str, bucket: Any, storage: Storage, make_job: Callable[..., Job]
 ) -> None:
-    bucket.refuse[f"PUT /{name}"] = [503] * 3
+    bucket.refuse[f"PUT /{name}"] = [503] * 4
     with pytest.raises(StorageUnreachable):
         worker.run(make_job(not_after=0) if name == "failure" else make_job(), storage=storage)
     assert "result" not in bucket.objects and "failure" not in bucket.objects
@@ -217,3 +218,12 @@ def test_a_lost_progress_report_is_no_matter(bucket: Any, storage: Storage, make
     bucket.refuse["PUT /report"] = [500]
     now = iter((0.0, 5.0, 5.0))
     worker.Progress(make_job(report_url="http://127.0.0.1:9/"), storage, lambda: next(now))(0.5)
+
+
+def test_a_long_silence_is_broken(bucket: Any, storage: Storage, make_job: Callable[..., Job]) -> None:
+    now = [0.0]
+    progress = worker.Progress(make_job(), storage, lambda: now[0])
+    for _ in range(3):
+        now[0] += worker.HEARTBEAT_SECONDS
+        progress(0.01)
+    assert len(bucket.puts()) == 4

@@ -23,25 +23,30 @@ from tessera_engine.transfer import Storage, StorageUnreachable
 logger = logging.getLogger(__name__)
 
 JSON = "application/json"
-REPORT_SECONDS, REPORT_STEP = 1.5, 0.1  # progress is written no sooner and for no less than this
+REPORT_SECONDS, REPORT_STEP = 1.5, 0.1  # progress is written no sooner and for no less than this, but
+HEARTBEAT_SECONDS = 20  # at least so often: a worker that is silent for long is given up
 
 LATE = "The time that was given for this picture is over."
 INTERNAL = JobError(code="internal", message="Something went wrong on our side.", retryable=True)
 
 
 class Progress:
-    """Listens to the pipeline: stops it when the job's time is over, reports at most every REPORT_SECONDS."""
+    """Listens to the pipeline: stops it when the job's time is over, reports now and then, at the start first."""
 
     def __init__(self, job: Job, storage: Storage, clock: Callable[[], float]) -> None:
         self.job, self.storage, self.clock = job, storage, clock
-        self.reported, self.at = 0.0, clock()
+        self._report(0.0, clock())
 
     def __call__(self, fraction: float) -> None:
         check_time(self.job, self.clock)
         now = self.clock()
-        if fraction - self.reported >= REPORT_STEP and now - self.at >= REPORT_SECONDS:
-            self.storage.try_write(self.job.report_url, to_json(Report(progress=fraction)), JSON)
-            self.reported, self.at = fraction, now
+        pause = REPORT_SECONDS if fraction - self.reported >= REPORT_STEP else HEARTBEAT_SECONDS
+        if now - self.at >= pause:
+            self._report(fraction, now)
+
+    def _report(self, fraction: float, now: float) -> None:
+        self.storage.try_write(self.job.report_url, to_json(Report(progress=fraction)), JSON)
+        self.reported, self.at = fraction, now
 
 
 def run(
@@ -66,8 +71,8 @@ def run(
 def _finish(job: Job, stand_in: StandIn, storage: Storage, clock: Callable[[], float]) -> Outcome:
     check_time(job, clock)
     began = clock()
-    source = storage.read(job.source_url, job.source_etag)
     progress = Progress(job, storage, clock)
+    source = storage.read(job.source_url, job.source_etag)
     product = carry_out(job.recipe, source, job.limits, stand_in=stand_in, listener=progress)
     outcome = done(product, seconds=clock() - began)
     check_time(job, clock)
