@@ -28,8 +28,8 @@ check: .venv/check  ## Lint, types, who imports whom, the template.
 	PYTHONPATH=$(SOURCES):. $(VENV)/lint-imports
 	$(VENV)/cfn-lint template.yaml
 
-bench: .venv/test  ## Quality and speed, side by side in one run.
-	PYTHONPATH=$(SOURCES) $(VENV)/python -m bench
+bench: .venv/test  ## Quality and speed, side by side in one run; BENCH_DATA=folder with set5/, set14/ and kodak/.
+	PYTHONPATH=$(SOURCES) $(VENV)/python -m bench $(if $(BENCH_DATA),--data "$(BENCH_DATA)")
 
 train: .venv-training/done  ## Train the default weights; see training/README.md.
 	PYTHONPATH=$(SOURCES) .venv-training/bin/python -m training.train $(ARGS)
