@@ -1,38 +1,111 @@
-"""What an operator does to accounts, with their own AWS credentials: the API has no routes for it."""
+"""What an operator does to accounts, with their own AWS credentials: the API has no routes for it.
+
+python -m infra.admin --stack NAME create --credits 100     a new account; prints its key, the only time it is seen
+python -m infra.admin --stack NAME grant KEY 50             more credits (fewer with a negative number)
+python -m infra.admin --stack NAME revoke KEY               acts on the next call
+python -m infra.admin --stack NAME words KEY observed       fixes the status words of Upscayl's routes for a key
+"""
 
 from __future__ import annotations
 
-from typing import Literal
+import argparse
+import sys
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, Literal
 
-from tessera import accounts, credits
-from tessera.errors import Unauthorized
-from tessera.services import Services
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.append(str(ROOT / "layers/core/python"))  # the service is deployed, not installed
+
+from tessera import accounts, credits  # noqa: E402
+from tessera.errors import TesseraError, Unauthorized  # noqa: E402
+from tessera.services import Services, build  # noqa: E402
+from tessera.settings import Settings  # noqa: E402
+
+Words = Literal["documented", "observed"]
 
 
 def create_account(services: Services, key: str | None = None, amount: int = 0) -> str:
     """Makes an account with a key and credits; returns the key.
 
-    A key brought along that is valid already keeps its account, which is topped up to `amount`.
+    A key brought along that was known here keeps its account, is valid again, and is topped up to `amount`.
     """
+    known = None
     if key is not None:
-        try:
-            account = accounts.check(services, accounts.credential(services, key)).account
-        except Unauthorized:
-            pass  # a new key
-        else:
-            if account.balance < amount:
-                credits.grant(services, account.id, amount - account.balance, "top-up")
-            return key
-    account_id = accounts.create(services)
-    key = accounts.add_key(services, account_id, key)
-    if amount:
-        credits.grant(services, account_id, amount, "initial")
+        with suppress(Unauthorized):  # a new key
+            known = accounts.find(services, accounts.credential(services, key).account)
+    if known is None:
+        account_id, balance = accounts.create(services), 0
+    else:
+        account_id, balance = known.id, known.balance
+    if known is None or key is None or accounts.hash_key(key) not in known.api_keys:
+        key = accounts.add_key(services, account_id, key)
+    if balance < amount:
+        credits.grant(services, account_id, amount - balance, "top-up" if known else "initial")
     return key
 
 
-def settle_vocabulary(services: Services, key: str, words: Literal["documented", "observed"]) -> None:
+def settle_vocabulary(services: Services, key: str, words: Words) -> None:
     """Fixes the status words that Upscayl's routes use for a key, whatever the shape of its bodies.
 
     Raises Unauthorized for an unknown key.
     """
     accounts.describe_key(services, key, {"vocabulary": words})
+
+
+def of_stack(outputs: Mapping[str, str], session: Any) -> Services:
+    """The services of a deployed stack, from its outputs."""
+    settings = Settings(table=outputs["Table"], bucket=outputs["Bucket"], work_queue_url=outputs["WorkQueueUrl"])
+    return build(settings, session)
+
+
+def run(services: Services, options: argparse.Namespace) -> str:
+    """Carries out a command; returns what to print."""
+    if options.command == "create":
+        return create_account(services, options.key, options.credits)
+    if options.command == "grant":
+        credits.grant(services, accounts.credential(services, options.key).account, options.credits, "operator")
+    elif options.command == "revoke":
+        accounts.revoke_key(services, options.key)
+    else:
+        settle_vocabulary(services, options.key, options.words)
+    return "done"
+
+
+def parser() -> argparse.ArgumentParser:
+    made = argparse.ArgumentParser(
+        prog="python -m infra.admin", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    made.add_argument("--stack", required=True, help="name of the deployed stack")
+    commands = made.add_subparsers(dest="command", required=True)
+    create = commands.add_parser("create")
+    create.add_argument("--credits", type=int, default=0)
+    create.add_argument("--key", help="bring a key along instead of having one made")
+    grant = commands.add_parser("grant")
+    grant.add_argument("key")
+    grant.add_argument("credits", type=int)
+    commands.add_parser("revoke").add_argument("key")
+    words = commands.add_parser("words")
+    words.add_argument("key")
+    words.add_argument("words", choices=["documented", "observed"])
+    return made
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    import boto3
+
+    options = parser().parse_args(arguments)
+    session = boto3.Session()
+    (stack,) = session.client("cloudformation").describe_stacks(StackName=options.stack)["Stacks"]
+    outputs = {output["OutputKey"]: output["OutputValue"] for output in stack["Outputs"]}
+    try:
+        print(run(of_stack(outputs, session), options))
+    except TesseraError as error:
+        print(f"error: {type(error).__name__} {error}".rstrip(), file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -23,7 +23,7 @@ import yaml
 from PIL import Image
 from tessera import accounts, lifecycle
 from tessera import services as composition
-from tessera.dispatch import FileRef, QueueDispatcher
+from tessera.dispatch import FileRef
 from tessera.job import Job, Outcome, Report
 from tessera.recipe import Upscale
 from tessera.services import Services, build
@@ -190,10 +190,6 @@ class World:
 
         on_message(s3_message(key))
 
-    @property
-    def dispatcher(self) -> QueueDispatcher:
-        return QueueDispatcher(self.services.sqs, self.services.settings.job_queue_url)
-
     def take(self, url: str) -> list[str]:
         """Receives and deletes all messages of a queue."""
         bodies: list[str] = []
@@ -206,7 +202,7 @@ class World:
     def dispatch_all(self) -> list[Job]:
         """Work messages -> jobs."""
         for body in self.take(self.services.settings.work_queue_url):
-            lifecycle.dispatch(self.services, self.dispatcher, FileRef.model_validate_json(body))
+            lifecycle.dispatch(self.services, FileRef.model_validate_json(body))
         return [Job.model_validate_json(body) for body in self.take(self.services.settings.job_queue_url)]
 
     def work(self, job: Job, outcome: Outcome | None = None, event: bool = True) -> str:
@@ -243,7 +239,7 @@ class World:
                 self.work(job)
 
     def watchdog(self) -> int:
-        return lifecycle.look_after_all(self.services, self.dispatcher)
+        return lifecycle.look_after_all(self.services)
 
 
 class Context:
@@ -307,7 +303,7 @@ def make_world(monkeypatch: Any, **settings: Any) -> World:
         now_ms=clock,
     )  # fmt: skip
     world = World(services, clock, sqs)
-    for client in (services.sqs, services.table.client, services.storage.client):
+    for client in (services.work.client, services.table.client, services.storage.client):
         client.meta.events.register("before-call.*.*", world._before)
         client.meta.events.register("after-call.*.*", world._after)
     composition.services.cache_clear()

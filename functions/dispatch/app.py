@@ -2,18 +2,12 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
 from typing import Any
 
 from aws_lambda_powertools.utilities.typing import LambdaContext
 from tessera import events, lifecycle
-from tessera.dispatch import Dispatcher, FileRef, dispatcher_for
+from tessera.dispatch import FileRef
 from tessera.services import services
-
-
-@lru_cache(maxsize=1)
-def dispatcher() -> Dispatcher:
-    return dispatcher_for(services().settings, services().sqs)
 
 
 def lambda_handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
@@ -21,4 +15,4 @@ def lambda_handler(event: dict[str, Any], context: LambdaContext) -> dict[str, A
 
 
 def on_message(body: str) -> None:
-    lifecycle.dispatch(services(), dispatcher(), FileRef.model_validate_json(body))
+    lifecycle.dispatch(services(), FileRef.model_validate_json(body))

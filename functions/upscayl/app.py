@@ -10,7 +10,7 @@ from typing import Any
 
 from aws_lambda_powertools.event_handler import APIGatewayHttpResolver, Response
 from aws_lambda_powertools.utilities.typing import LambdaContext
-from tessera import accounts, http, tasks, uploads
+from tessera import accounts, credits, http, tasks, uploads
 from tessera.accounts import Caller, Credential
 from tessera.errors import Invalid, NotFound, RateLimited, Refused, TesseraError
 from tessera.observability import logger
@@ -104,7 +104,8 @@ def wanted_files(who: Credential, received: bodies.Received, wish: schemas.Start
         return listed
     if not all(part.body for part in received.files):
         raise Invalid("file: is empty")
-    accounts.check(services(), who)  # before anything is stored
+    # before anything is stored
+    credits.require(accounts.check(services(), who).account, len(received.files))
     return tuple(Wanted.of(uploads.store(services(), who.account, part.name, part.body)) for part in received.files)
 
 

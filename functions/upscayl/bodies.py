@@ -38,11 +38,11 @@ def read_start(event: dict[str, Any]) -> Received:
     content_type = http.header(event, "content-type")
     raw = http.body(event)
     if not content_type.lower().startswith(("multipart/form-data", "application/x-www-form-urlencoded")):
-        received = _unwrap(http.json_object(raw))
-        return Received({**received.fields, "urls": received.fields.get("urls") or []}, received.enveloped)
+        return _unwrap(http.json_object(raw))
     form = http.form(raw, content_type)
     fields: dict[str, Any] = {}
     listed: list[Any] = []
+    urls: list[Any] = []
     bracketed: dict[int, dict[str, str]] = {}
     enveloped = False
     for name, text in form.fields:
@@ -53,8 +53,7 @@ def read_start(event: dict[str, Any]) -> Received:
         elif match := BRACKETS.fullmatch(name):
             bracketed.setdefault(int(match["n"]), {})[match["a"] or match["b"]] = text
         elif name == "urls":
-            value = _json(text) if text.strip().startswith("[") else [text]
-            fields["urls"] = [*fields.get("urls", []), *value]
+            urls += _json(text) if text.strip().startswith("[") else [text]
         elif name == "data":
             inner = _json(text)
             if not isinstance(inner, dict):
@@ -71,7 +70,8 @@ def read_start(event: dict[str, Any]) -> Received:
         elif NUMBERED.fullmatch(name):
             parts.append(part)
     listed += [bracketed[n] for n in sorted(bracketed)]
-    return Received({**fields, "files": listed or fields.get("files", [])}, enveloped, tuple(parts))
+    given = {"files": listed or fields.get("files"), "urls": urls or fields.get("urls")}
+    return Received(fields | given, enveloped, tuple(parts))
 
 
 def _unwrap(value: dict[str, Any]) -> Received:

@@ -137,10 +137,17 @@ class CompleteMultipart(Body):
 Model = TypeVar("Model", bound=Body)
 
 
+def _given(value: object) -> object:
+    """Without the nulls that clients send for what they leave out."""
+    if isinstance(value, dict):
+        return {name: _given(inner) for name, inner in value.items() if inner is not None}
+    return [_given(inner) for inner in value] if isinstance(value, list) else value
+
+
 def parse(model: type[Model], value: object) -> Model:
     """Raises MissingFields where required ones are not there, Invalid with the first problem otherwise."""
     try:
-        return model.model_validate(value)
+        return model.model_validate(_given(value))
     except ValidationError as error:
         problems = error.errors(include_url=False, include_input=False)
         missing = [str(problem["loc"][-1]) for problem in problems if problem["type"] == "missing"]

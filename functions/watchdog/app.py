@@ -1,20 +1,20 @@
-"""Each minute: looks after files that are due, whose event, message or worker may have been lost."""
+"""Each minute: looks after files whose event, message or worker may have been lost. And at once after jobs given up."""
 
 from __future__ import annotations
 
-from functools import lru_cache
 from typing import Any
 
 from aws_lambda_powertools.utilities.typing import LambdaContext
-from tessera import lifecycle
-from tessera.dispatch import Dispatcher, dispatcher_for
+from tessera import events, lifecycle
+from tessera.job import Job
 from tessera.services import services
 
 
-@lru_cache(maxsize=1)
-def dispatcher() -> Dispatcher:
-    return dispatcher_for(services().settings, services().sqs)
-
-
 def lambda_handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
-    return {"looked": lifecycle.look_after_all(services(), dispatcher())}
+    if "Records" in event:  # the job queue's dead letters
+        return events.each_record(event, context, on_dead_job)
+    return {"looked": lifecycle.look_after_all(services())}
+
+
+def on_dead_job(body: str) -> None:
+    lifecycle.job_lost(services(), Job.model_validate_json(body))

@@ -400,3 +400,14 @@ def invoked(api: Api, route: str, headers: dict[str, str] | None = None, **event
     context = {"http": http, "stage": "$default", "requestId": "test"}
     whole = {"version": "2.0", "routeKey": f"POST {route}", "rawPath": route, "rawQueryString": "", "headers": sent}
     return checked(route, lambda_handler(whole | {"requestContext": context} | event, CONTEXT))
+
+
+def test_ups_07_clocks_that_differ_at_the_turn_of_the_hour_count_on(world: Any) -> None:
+    api = Api(world, world.account())
+    wish = {"originalFileName": "a.png", "fileType": "image/png", "fileSize": 5}
+    world.clock.forward(3600)
+    assert world.post("/get-upload-url", wish, api.key)[0] == 200
+    world.clock.forward(-2)  # another machine's clock, in the hour before
+    with world.counted() as calls:
+        assert world.post("/get-upload-url", wish, api.key)[0] == 200
+    assert len(calls) <= 2

@@ -251,7 +251,38 @@ def test_ups_17_enhance_face(api: Api) -> None:
 
 def test_ups_17_enhance_face_is_a_boolean(api: Api) -> None:
     file = api.upload()
-    assert_refused(api, *({"files": [file], "enhanceFace": value} for value in ("maybe", 2, None, [], {}, 1.0)))
+    assert_refused(api, *({"files": [file], "enhanceFace": value} for value in ("maybe", 2, [], {}, 1.0)))
+
+
+def test_c_09_null_is_left_out_and_so_is_an_empty_field_of_a_form(api: Api) -> None:
+    names = ("model", "scale", "saveImageAs", "enhanceFace")
+    nulls = api.post(START, {"files": [api.upload()], **dict.fromkeys(names)})
+    empty = api.form(Part("files", json.dumps(api.upload()).encode()), *(Part(name, b"") for name in names))
+    for answer in (nulls, empty):
+        status = api.status(answer["data"]["taskId"])
+        assert [status[name] for name in names] == ["upscayl-standard-4x", "4", "jpg", False]
+
+
+def test_ups_15_a_file_sent_along_keeps_the_end_of_a_very_long_name(api: Api) -> None:
+    task = api.form(Part("file", png(), "x" * 3000 + ".png"))["data"]["taskId"]
+    api.run()
+    file = api.status(task)["files"][0]
+    assert len(file["originalFileName"]) == 255
+    assert file["originalFileName"].endswith(".png")
+    assert len(file["downloadLink"]) < 1500
+
+
+def test_ups_05_a_file_sent_along_without_credit_is_not_even_stored(world: Any) -> None:
+    poor = Api(world, world.account(credits=0))
+    assert poor.form(Part.file(png()), status=402) == NO_CREDITS
+    assert "Contents" not in world.services.storage.client.list_objects_v2(Bucket="tessera-test")
+
+
+def test_ups_31_a_bad_file_needs_no_credit(world: Any) -> None:
+    poor = Api(world, world.account(credits=1))
+    good, bad = poor.upload(), poor.upload(b"no picture")
+    task = poor.post(START, {"files": [good, bad]})["data"]["taskId"]
+    assert poor.status(task)["deductedCredits"] == 1
 
 
 def test_ups_18_each_model_reaches_the_worker(api: Api) -> None:
@@ -271,7 +302,7 @@ def test_c_06_models_of_the_older_document_are_aliases(api: Api) -> None:
 
 def test_c_06_an_unknown_model_is_answered_with_the_twelve(api: Api) -> None:
     file = api.upload()
-    models = ("unknown", "", None, 4, [], "UPSCAYL-STANDARD-4X", "../upscayl-lite-4x")
+    models = ("unknown", "", 4, [], "UPSCAYL-STANDARD-4X", "../upscayl-lite-4x")
     told = [api.post(START, {"files": [file], "model": model}, status=400)["message"] for model in models]
     assert [name for message in told for name in MODELS if name not in message] == []
 
@@ -288,7 +319,7 @@ def test_ups_19_output_is_input_times_scale(api: Api) -> None:
 def test_ups_19_no_other_scale(api: Api) -> None:
     file = api.upload()
     texts = ("3", "16", "", "4.0", " 4", "x4", "04", "\u0664")
-    assert_refused(api, *({"files": [file], "scale": value} for value in (*texts, 3, 0, -2, 4.0, True, None, ["4"])))
+    assert_refused(api, *({"files": [file], "scale": value} for value in (*texts, 3, 0, -2, 4.0, True, ["4"])))
 
 
 @pytest.mark.parametrize(
@@ -306,7 +337,7 @@ def test_ups_20_save_image_as(api: Api, word: str | None, magic: bytes) -> None:
 
 def test_ups_20_no_other_format(api: Api) -> None:
     file = api.upload()
-    assert_refused(api, *({"files": [file], "saveImageAs": value} for value in ("jpeg", "gif", "PNG", "", None, 1)))
+    assert_refused(api, *({"files": [file], "saveImageAs": value} for value in ("jpeg", "gif", "PNG", "", 1)))
 
 
 def test_ups_21_compression_is_ignored(api: Api) -> None:

@@ -53,8 +53,8 @@ def test_ups_10_upload_request_bounds(api: Api) -> None:
 
 
 def test_ups_10_file_size_is_an_integer(api: Api) -> None:
-    values = (True, "1048576", 1.5, 1.0, None, [1], -1)
-    assert [api.ask(UPLOAD, WISH | {"fileSize": value}).body["error"] for value in values] == ["BAD_REQUEST"] * 7
+    values = (True, "1048576", 1.5, 1.0, [1], -1)
+    assert [api.ask(UPLOAD, WISH | {"fileSize": value}).body["error"] for value in values] == ["BAD_REQUEST"] * 6
 
 
 def test_ups_10_original_file_name_is_a_string(api: Api) -> None:

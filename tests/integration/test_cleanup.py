@@ -44,7 +44,7 @@ def test_results_go_at_the_end_of_their_retention_and_the_history_stays(world: W
     world.clock.forward(86_400 + 1)
     assert "downloadLink" not in world.status(key, task)["files"][0]
     world.clock.forward(1800 + 60)
-    assert cleanup.sweep(world.services)["results"] == 1
+    assert cleanup.sweep(world.services)["tasks"] == 1
     assert objects(world) == []
     _, history = world.post("/get-upscayl-history", {}, key)
     assert history["pagination"]["total"] == 1
@@ -60,7 +60,7 @@ def test_the_history_forgets_after_its_days_and_counts_right(world: World) -> No
     cleanup.sweep(world.services)
     world.clock.forward(90 * 86_400)
     world.start(key, world.upload(key, png()))
-    assert cleanup.sweep(world.services)["histories"] == 1
+    assert cleanup.sweep(world.services)["tasks"] == 1
     assert world.post("/get-task-status", {"taskId": old}, key)[0] == 404
     history = world.post("/get-upscayl-history", {}, key)[1]
     assert (history["pagination"]["total"], len(history["data"])) == (1, 1)

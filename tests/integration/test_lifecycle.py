@@ -57,7 +57,7 @@ def test_every_event_delivered_twice_changes_nothing_the_second_time(world: Worl
     for _ in range(2):
         world.result_event(result)
         world.upload_event(key_of(job.source_url))
-        lifecycle.dispatch(world.services, world.dispatcher, ref)
+        lifecycle.dispatch(world.services, ref)
         world.watchdog()
     assert rows(world, task) == after
     assert world.dispatch_all() == []
@@ -168,7 +168,7 @@ def test_a_worker_that_reports_keeps_its_file(world: World) -> None:
 def test_a_job_that_still_waits_in_the_queue_keeps_its_file(world: World) -> None:
     key, _ = started(world, files=1)
     for body in world.take(world.services.settings.work_queue_url):
-        lifecycle.dispatch(world.services, world.dispatcher, FileRef.model_validate_json(body))
+        lifecycle.dispatch(world.services, FileRef.model_validate_json(body))
     world.clock.forward(world.services.settings.lease_seconds + 1)
     world.watchdog()
     assert world.take(world.services.settings.work_queue_url) == []
@@ -187,6 +187,113 @@ def test_a_failure_that_may_pass_is_tried_again_and_one_that_cannot_is_not(world
     assert [file["status"] for file in status["files"]] == ["completed", "failed"]
     assert status["deductedCredits"] == 1
     settled(world, key, 5)
+
+
+def test_an_outage_of_the_provider_is_no_attempt_at_the_picture(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    key, task = started(world)
+    (message,) = world.take(world.services.settings.work_queue_url)
+    ref = FileRef.model_validate_json(message)
+    with monkeypatch.context() as outage:
+        outage.setattr(world.services.dispatcher, "spawn", fails)
+        for _ in range(5):
+            with pytest.raises(OSError, match="provider"):
+                lifecycle.dispatch(world.services, ref)
+    world.clock.forward(61)
+    world.watchdog()
+    world.run()
+    assert world.status(key, task)["status"] == "completed"
+    settled(world, key, 5)
+
+
+def fails(*_: Any) -> Any:
+    raise OSError("the provider is down")
+
+
+def test_a_job_that_the_queue_gave_up_is_tried_again_at_once(world: World) -> None:
+    key, task = started(world)
+    (job,) = world.dispatch_all()
+    for _ in range(2):  # the dead letter is read twice
+        lifecycle.job_lost(world.services, job)
+    (second,) = world.dispatch_all()
+    assert second.attempt == 2
+    lifecycle.job_lost(world.services, job)
+    world.work(second)
+    assert world.status(key, task)["status"] == "completed"
+
+
+@pytest.mark.parametrize("written", [b"", b"{", b"[]", b'{"progress": 2}', b'{"progress": 0.5, "new": 1}', b"\xff"])
+def test_a_report_that_cannot_be_read_stops_nothing(world: World, written: bytes) -> None:
+    key, task = started(world)
+    (job,) = world.dispatch_all()
+    world.services.storage.write(key_of(job.report_url), written)
+    assert world.status(key, task)["status"] == "processing"
+    result = world.work(job, event=False)
+    world.services.storage.write(key_of(job.report_url), written)
+    world.result_event(result)
+    assert world.status(key, task)["status"] == "completed"
+    settled(world, key, 5)
+
+
+@pytest.mark.parametrize("written", [b"", b"null", b'{"status": "failed", "error": {"code": "new"}}'])
+def test_a_failure_that_cannot_be_read_is_a_failure_all_the_same(world: World, written: bytes) -> None:
+    key, _ = started(world)
+    for _ in range(3):
+        (job,) = world.dispatch_all()
+        world.services.storage.write(key_of(job.failure_url), written)
+        world.result_event(key_of(job.failure_url))
+    assert world.balance(key) == 5
+
+
+def test_an_outcome_without_times_is_taken(world: World) -> None:
+    key, task = started(world)
+    (job,) = world.dispatch_all()
+    result = world.work(job, event=False)
+    world.services.storage.write(key_of(job.report_url), b'{"progress": 1, "outcome": {"status": "done"}}')
+    world.result_event(result)
+    assert world.status(key, task)["status"] == "completed"
+
+
+def test_a_duplicate_work_message_leaves_a_lease_that_ran_out_to_the_watchdog(world: World) -> None:
+    key, task = started(world)
+    (job,) = world.dispatch_all()
+    world.work(job, event=False)
+    world.clock.forward(world.services.settings.lease_seconds + 1)
+    lifecycle.dispatch(world.services, FileRef(task=int(job.task), nn=0))
+    assert world.take(world.services.settings.job_queue_url) == []
+    world.watchdog()
+    assert world.status(key, task)["files"][0]["path"] == key_of(job.result_url)
+
+
+def test_a_result_whose_event_comes_late_is_promised_no_longer_than_it_is_kept(world: World) -> None:
+    key, task = started(world)
+    (job,) = world.dispatch_all()
+    result = world.work(job, event=False)
+    written = world.services.storage.head(result)
+    assert written is not None
+    world.clock.ms = written.modified_ms + 600_000
+    world.result_event(result)
+    retention = world.services.settings.result_retention_ms
+    assert world.status(key, task)["files"][0]["expiresAt"] == written.modified_ms + retention
+
+
+def test_one_file_that_cannot_be_looked_after_keeps_no_other_waiting(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    key = world.account(5)
+    tasks_made = [world.start(key, world.upload(key, png())) for _ in range(3)]
+    world.take(world.services.settings.work_queue_url)
+    world.clock.forward(61)
+    real, broken = lifecycle.look_after, ids.from_uuid(tasks_made[1])
+
+    def look_after(services: Any, ref: FileRef) -> None:
+        if ref.task == broken:
+            raise OSError
+        real(services, ref)
+
+    monkeypatch.setattr(lifecycle, "look_after", look_after)
+    with pytest.raises(ExceptionGroup, match="1 of 3"):
+        world.watchdog()
+    assert len(world.dispatch_all()) == 2
 
 
 def test_nothing_outlives_its_deadline(world: World) -> None:
@@ -314,7 +421,7 @@ def flow(world: World, key: str, upload: dict[str, Any], s3_key: str) -> None:
         for message in world.take(world.services.settings.work_queue_url):
             delivered(
                 lambda message=message: lifecycle.dispatch(  # type: ignore[misc]
-                    world.services, world.dispatcher, FileRef.model_validate_json(message)
+                    world.services, FileRef.model_validate_json(message)
                 )
             )
         for message in world.take(world.services.settings.job_queue_url):

@@ -71,7 +71,7 @@ class Deployment(RuleBasedStateMachine):
     def work_message_again(self, pick: int) -> None:
         number = ids.from_uuid(self.tasks[pick % len(self.tasks)])
         assert number is not None
-        lifecycle.dispatch(self.world.services, self.world.dispatcher, FileRef(task=number, nn=0))
+        lifecycle.dispatch(self.world.services, FileRef(task=number, nn=0))
         self.jobs += [
             Job.model_validate_json(body) for body in self.world.take(self.world.services.settings.job_queue_url)
         ]

@@ -78,3 +78,16 @@ def test_no_bytes_break_the_probe(start: bytes, rest: bytes) -> None:
     except images.NotAPicture:
         return
     assert header.pixels >= 1
+
+
+def test_a_header_of_a_thousand_small_segments_costs_few_reads() -> None:
+    body = b"\xff\xd8" + b"\xff\xe0\xff\xff" + bytes(0xFFFD) + b"\xff\xfe\x00\x04\x00\x00" * 998
+    reads: list[int] = []
+
+    def read(first: int, count: int) -> bytes:
+        reads.append(first)
+        return body[first : first + count]
+
+    with pytest.raises(images.NotAPicture):
+        images.probe(body[: images.HEAD_BYTES], read)
+    assert len(reads) <= images.MAX_WINDOWS

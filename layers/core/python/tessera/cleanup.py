@@ -5,16 +5,19 @@ Nothing here is revived: a start accepts an upload only while it has not expired
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING
 
 from boto3.dynamodb.conditions import Attr
 
+from tessera import rounds
 from tessera.accounts import account_key
 from tessera.settings import HOURS, MINUTES
 from tessera.storage import AttemptKey, upload_key
-from tessera.table import DUE_SHARDS, Key, TransactionFailed, Update
-from tessera.tasks import File, Task, View
+from tessera.table import DUE_SHARDS, ConditionFailed, Key, TransactionFailed, Update
+from tessera.tasks import MAX_ATTEMPTS, File, Task
 
 if TYPE_CHECKING:
     from tessera.services import Services
@@ -23,18 +26,22 @@ GRACE = 1 * MINUTES
 
 
 def sweep(services: Services) -> dict[str, int]:
-    """One round over everything that is due; returns how many uploads, results (tasks) and histories it ended."""
+    """One round over everything that is due; returns how many uploads, tasks and abandoned multiparts it ended."""
     due = services.now_ms() - GRACE
-    counts = {"uploads": 0, "results": 0, "histories": 0, "parts": 0}
+    uploads: list[Key] = []
+    tasks: list[Key] = []
     for shard in range(DUE_SHARDS):
-        keys = services.table.query_due("EXPIRES", shard, due)
-        uploads = [key for key in keys if key.sk.startswith("UPLOAD#")]
-        _delete_uploads(services, uploads)
-        counts["uploads"] += len(uploads)
-        for key in keys:
-            if key.sk == "TASK":
-                counts[_expire_task(services, key)] += 1
-    counts["parts"] = services.storage.abort_multiparts(due - services.settings.upload_ttl_ms - HOURS // 2)
+        for key in services.table.query_due("EXPIRES", shard, due):
+            (tasks if key.sk == "TASK" else uploads).append(key)
+    begun_before = due - services.settings.upload_ttl_ms - HOURS // 2
+    counts = {"uploads": len(uploads), "tasks": len(tasks), "parts": 0}
+
+    def abort() -> None:
+        counts["parts"] = services.storage.abort_multiparts(begun_before)
+
+    steps: list[Callable[[], None]] = [partial(_delete_uploads, services, uploads), abort]
+    steps += [partial(_expire_task, services, key) for key in tasks]
+    rounds.each(steps, lambda step: step())
     return counts
 
 
@@ -45,32 +52,33 @@ def _delete_uploads(services: Services, keys: list[Key]) -> None:
     services.table.delete_many(keys)
 
 
-def _expire_task(services: Services, key: Key) -> str:
+def _expire_task(services: Services, key: Key) -> None:
     """Its results' time is over, later that of the task itself."""
     rows = services.table.query_partition(key.pk)
+    if not any(row["sk"] == "TASK" for row in rows):
+        return  # gone since the index was read
     task = next(Task.model_validate(row) for row in rows if row["sk"] == "TASK")
     files = tuple(File.model_validate(row) for row in rows if row["sk"].startswith("FILE#"))
+    services.storage.delete_many(objects_of(files))
     forget_at = task.created + services.settings.history_retention_ms
     if forget_at > services.now_ms():
-        services.storage.delete_many(objects_of(View(task, files)))
-        services.table.update(Update(key, set={"due_ms": forget_at}))
-        return "results"
-    services.storage.delete_many(objects_of(View(task, files)))
+        with suppress(ConditionFailed):  # gone meanwhile
+            services.table.update(Update(key, Attr("pk").exists(), set={"due_ms": forget_at}))
+        return
     services.table.delete_many(Key(row["pk"], row["sk"]) for row in rows if row["sk"] != "TASK")
     with suppress(TransactionFailed):  # counted off by a round that was cut before it deleted the row
         services.table.transact(
-            Update(key, Attr("forgotten").not_exists(), set={"forgotten": True}),
+            Update(key, Attr("pk").exists() & Attr("forgotten").not_exists(), set={"forgotten": True}),
             Update(account_key(task.account), add={"tasks": -1}),
         )
     services.table.delete_many([key])
-    return "histories"
 
 
-def objects_of(view: View) -> list[str]:
+def objects_of(files: Iterable[File]) -> list[str]:
     """Every object that a worker may have written for a task."""
     return [
         AttemptKey(file.account, file.task, file.nn, attempt).key(kind)
-        for file in view.files
-        for attempt in range(1, file.attempt + 1)
+        for file in files
+        for attempt in range(1, MAX_ATTEMPTS + 1)  # also those taken back, which may have run all the same
         for kind in ("results", "thumbnails", "reports", "failures")
     ]

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from boto3.dynamodb.conditions import Attr
 
-from tessera.accounts import account_key
-from tessera.errors import NotFound
+from tessera.accounts import Account, account_key
+from tessera.errors import InsufficientCredits, Invalid, NotFound
 from tessera.table import Key, Put, TransactionFailed, Update
 
 if TYPE_CHECKING:
@@ -49,8 +49,14 @@ def give_back(account: str) -> Update:
     return Update(account_key(account), add={"balance": PRICE})
 
 
+def require(account: Account, files: int) -> None:
+    """An early refusal, before anything is stored; what counts is the start's own condition."""
+    if account.balance < PRICE * files:
+        raise InsufficientCredits(PRICE * files, account.balance)
+
+
 def grant(services: Services, account: str, amount: int, note: str = "") -> None:
-    """Adds (or with a negative amount takes) credits. Raises NotFound for an unknown account."""
+    """Adds credits, or takes them with a negative amount; NotFound or Invalid where that is impossible."""
     now_ms = services.now_ms()
     key = account_key(account)
     grown = Update(key, Attr("pk").exists() & Attr("balance").gte(-amount), add={"balance": amount, "granted": amount})
@@ -58,5 +64,8 @@ def grant(services: Services, account: str, amount: int, note: str = "") -> None
     try:
         services.table.transact(grown, row)
     except TransactionFailed as failed:
-        if 1 not in failed.failures:  # else the row stands: a repeat of a call whose answer was lost
+        if 1 in failed.failures:
+            return  # a repeat of a call whose answer was lost: the row stands
+        if failed.failures[0] is None:
             raise NotFound from failed
+        raise Invalid("the balance is smaller than that") from failed

@@ -89,16 +89,13 @@ def form(raw: bytes, content_type: str) -> Form:
             part = FilePart((file.file_name or b"").decode(), content.read())
         files.append(((file.field_name or b"").decode(), part))
 
-    _, options = parse_options_header(content_type)
-    boundary = options.get(b"boundary")
-    if boundary is not None and b"--" + boundary + b"--" not in raw[-len(boundary) - 64 :]:
-        raise Invalid("the form is cut off")
-
     in_memory = {"MAX_MEMORY_FILE_SIZE": MAX_BODY}  # nothing is written to the function's disk
     try:
-        parser = create_form_parser(
-            {"Content-Type": content_type.encode("latin-1")}, on_field, on_file, config=in_memory
-        )
+        boundary = parse_options_header(content_type)[1].get(b"boundary")
+        if boundary is not None and b"--" + boundary + b"--" not in raw[-len(boundary) - 64 :]:
+            raise Invalid("the form is cut off")
+        headers = {"Content-Type": content_type.encode("latin-1")}
+        parser = create_form_parser(headers, on_field, on_file, config=in_memory)
         parser.write(raw)
         parser.finalize()
     except (FormParserError, ValueError) as error:

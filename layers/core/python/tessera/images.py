@@ -17,6 +17,7 @@ PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 START_OF_FRAME = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 STANDALONE = frozenset({0x01, *range(0xD0, 0xD9)})
 MAX_SEGMENTS = 1000  # a real file has tens
+MAX_WINDOWS = 16  # 1 MB of headers; each window is a request to storage
 
 
 class NotAPicture(Exception):
@@ -83,8 +84,16 @@ def _webp(head: bytes) -> Header:
 
 
 def _jpeg(head: bytes, read: ReadRange) -> Header:
+    start, window, fetched = 0, head, 0
+
     def at(first: int, count: int) -> bytes:
-        piece = head[first : first + count] if first + count <= len(head) else read(first, count)
+        nonlocal start, window, fetched
+        if not start <= first <= first + count <= start + len(window):
+            fetched += 1
+            if fetched > MAX_WINDOWS:
+                raise NotAPicture("The JPEG header is too long")
+            start, window = first, read(first, HEAD_BYTES)
+        piece = window[first - start : first - start + count]
         if len(piece) < count:
             raise NotAPicture("The JPEG ends before its picture begins")
         return piece

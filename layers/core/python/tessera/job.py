@@ -29,6 +29,12 @@ class Frozen(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
+class Told(BaseModel):
+    """What a worker says. A newer worker may say more than this side knows."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+
 class Limits(Frozen):
     """Pixels are width * height; checked from the header, before anything is decoded."""
 
@@ -51,13 +57,13 @@ class Job(Frozen):
     not_after: int = Field(description="the worker neither starts nor writes a result later than this")
 
 
-class JobError(Frozen):
+class JobError(Told):
     code: ErrorCode
     message: str = Field(description="for the owner of the picture: no path, no URL, no stack")
     retryable: bool
 
 
-class Outcome(Frozen):
+class Outcome(Told):
     """What became of a job. `done` has the picture's facts, `failed` has the error."""
 
     status: Literal["done", "failed"]
@@ -72,6 +78,6 @@ class Outcome(Frozen):
     error: JobError | None = None
 
 
-class Report(Frozen):
+class Report(Told):
     progress: float = Field(ge=0, le=1)
     outcome: Outcome | None = None

@@ -1,10 +1,10 @@
 """How a file goes on once its task has started. Every change is one conditional write or one transaction.
 
     from             to       trigger                           condition                           with it
-    queued           running  claim: a work message             queued, or running and lease over   attempt + 1
+    queued           running  claim: a work message             queued, or running and freed        attempt + 1
     running          running  confirm: the job is handed over   same attempt                        lease
     running          running  extend: signs of life             same attempt                        lease
-    running          running  retry: the attempt failed         same attempt, attempts left         lease over, work
+    running          running  retry: the attempt failed         same attempt, attempts left         freed, work
     running          done     result event, or watchdog         same attempt                        task, capture
     queued, running  failed   failure event, deadline,          open (same attempt, if one is       task, balance,
                               attempts spent                    named)                              refund
@@ -15,24 +15,27 @@ nothing. Whoever finds a condition false stops: somebody else has done the work 
 
 from __future__ import annotations
 
+import random
+from collections.abc import Iterator
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from boto3.dynamodb.conditions import Attr, ConditionBase
 
-from tessera import credits, images, uploads
-from tessera.dispatch import Dispatcher, FileRef
-from tessera.job import Job, JobError, Limits, Outcome, Report
+from tessera import credits, images, rounds, uploads
+from tessera.dispatch import FileRef
+from tessera.job import Job, JobError, Limits, Outcome
+from tessera.reports import read_failure, read_report
 from tessera.settings import HOURS, SECONDS
 from tessera.storage import AttemptKey, upload_key
 from tessera.table import DUE_SHARDS, ConditionFailed, TransactionFailed, Update
-from tessera.tasks import File, file_key, task_key, watch_pk
+from tessera.tasks import MAX_ATTEMPTS, File, file_key, task_key, watch_pk
 
 if TYPE_CHECKING:
     from tessera.services import Services
 
-MAX_ATTEMPTS = 3
 SPAWN_LEASE = 90 * SECONDS  # covers handing a job over; a dispatcher that dies meanwhile is noticed after it
+ROUND = 45 * SECONDS  # of the watchdog, below its function's time-out
 MAX_LINK_LIFE = 6 * HOURS  # a role's session, with which links are signed, may not last longer
 
 OPEN = Attr("state").is_in(["queued", "running"])
@@ -55,17 +58,17 @@ def upload_known(services: Services, upload: uploads.Upload) -> None:
             fail(services, File.model_validate(row), None, _rejected(upload))
 
 
-def dispatch(services: Services, dispatcher: Dispatcher, ref: FileRef) -> None:
-    """A work message: claims the file and hands its job over. A duplicate message does nothing."""
+def dispatch(services: Services, ref: FileRef) -> None:
+    """A work message: claims the file and hands its job over. A duplicate message does nothing.
+
+    A lease that has run out is not this function's: the watchdog looks for the result before it frees a file.
+    """
     row = services.table.get(file_key(ref.task, ref.nn))
     if row is None:
         return
     file = File.model_validate(row)
     now_ms = services.now_ms()
-    if not file.open or file.lease > now_ms:
-        return
-    if file.deadline <= now_ms:
-        fail(services, file, None, LATE)
+    if not file.open or file.lease or file.attempt >= MAX_ATTEMPTS or file.deadline <= now_ms:
         return
     upload = uploads.find(services, file.account, file.upload)
     if upload is None:
@@ -78,10 +81,12 @@ def dispatch(services: Services, dispatcher: Dispatcher, ref: FileRef) -> None:
     if claimed is None:
         return
     try:
-        call = dispatcher.spawn(job_for(services, claimed, upload.etag, now_ms))
+        call = services.dispatcher.spawn(job_for(services, claimed, upload.etag, now_ms))
     except Exception:
-        # Whatever the provider's client raises: free the file for the message's next delivery, and let it fly.
-        _change(services, claimed, {"lease": 0})
+        # Whatever the provider's client raises, it flies, and the file is free again for the message's next delivery.
+        # An outage of the provider is no attempt at the picture. Should the job have got through after all, the next
+        # one has the same number and writes the same objects.
+        _change(services, claimed, {"lease": 0, "attempt": claimed.attempt - 1})
         raise
     _change(services, claimed, {"lease": services.now_ms() + services.settings.lease_ms, "call": call})
 
@@ -117,16 +122,18 @@ def attempt_key(file: File) -> AttemptKey:
 
 
 def _claim(services: Services, file: File, upload: uploads.Upload, now_ms: int) -> File | None:
-    """The file as claimed, or None where another message was faster. Attempts beyond the last one end it."""
-    free = Attr("state").eq("queued") | (Attr("state").eq("running") & Attr("lease").lte(now_ms))
-    if file.attempt >= MAX_ATTEMPTS:
-        fail(services, file, file.attempt, LOST)
-        return None
-    facts = {"source_bytes": upload.size} | ({"source_format": upload.format} if upload.format else {})
+    """The file as claimed, or None where another message was faster."""
+    free = Attr("state").eq("queued") | (Attr("state").eq("running") & Attr("lease").eq(0))
     claim = Update(
         file.key,
         free & Attr("attempt").eq(file.attempt),
-        set={"state": "running", "lease": now_ms + SPAWN_LEASE, "due_ms": now_ms + services.settings.look_ms, **facts},
+        set={
+            "state": "running",
+            "lease": now_ms + SPAWN_LEASE,
+            "due_ms": now_ms + services.settings.look_ms,
+            "source_bytes": upload.size,
+            "source_format": upload.format,
+        },
         add={"attempt": 1},
     )
     try:
@@ -145,17 +152,13 @@ def result_arrived(services: Services, at: AttemptKey) -> bool:
         return False
     head, facts = got
 
-    def read(first: int, count: int) -> bytes:
-        more = services.storage.read_range(at.key("results"), first, count)
-        return more[0] if more else b""
-
     try:
-        header = images.probe(head, read)
+        header = images.probe(head, services.storage.reader(at.key("results")))
     except images.NotAPicture:  # the worker wrote something else: not a result
-        attempt_failed(services, at, LOST)
+        attempt_failed(services, at.task, at.nn, at.attempt, LOST)
         return True
-    written = services.storage.read(at.key("reports"))
-    outcome = Report.model_validate_json(written).outcome if written else None
+    report = read_report(services.storage, at)
+    outcome = report.outcome if report else None
     now_ms = services.now_ms()
     finish = Update(
         file_key(at.task, at.nn),
@@ -169,7 +172,8 @@ def result_arrived(services: Services, at: AttemptKey) -> bool:
             "height": header.height,
             "bytes": facts.size,
             "ended": now_ms,
-            "expires": now_ms + services.settings.result_retention_ms,
+            # From when it was written: a late event must not promise it for longer than it is kept.
+            "expires": min(now_ms, facts.modified_ms) + services.settings.result_retention_ms,
             **({} if outcome is None else _told(outcome)),
         },
         remove=("due_pk", "due_ms"),
@@ -182,23 +186,28 @@ def result_arrived(services: Services, at: AttemptKey) -> bool:
 
 def failure_arrived(services: Services, at: AttemptKey) -> bool:
     """A failure object: the attempt has failed. False where there is no such object."""
-    written = services.storage.read(at.key("failures"))
-    if written is None:
+    outcome = read_failure(services.storage, at)
+    if outcome is None:
         return False
-    attempt_failed(services, at, Outcome.model_validate_json(written).error or LOST)
+    attempt_failed(services, at.task, at.nn, at.attempt, outcome.error or LOST)
     return True
 
 
-def attempt_failed(services: Services, at: AttemptKey, error: JobError) -> None:
+def job_lost(services: Services, job: Job) -> None:
+    """The job queue gave a job up: its worker died, or never began."""
+    attempt_failed(services, int(job.task), job.file, job.attempt, LOST)
+
+
+def attempt_failed(services: Services, task: int, nn: int, attempt: int, error: JobError) -> None:
     """Tries again where that may help and is still allowed, else fails the file and pays back."""
-    row = services.table.get(file_key(at.task, at.nn))
+    row = services.table.get(file_key(task, nn))
     if row is None:
         return
     file = File.model_validate(row)
-    if file.state != "running" or file.attempt != at.attempt:
+    if file.state != "running" or file.attempt != attempt:
         return
     if not error.retryable or file.attempt >= MAX_ATTEMPTS or file.deadline <= services.now_ms():
-        fail(services, file, at.attempt, error)
+        fail(services, file, attempt, error)
     elif _change(services, file, {"lease": 0}):
         services.work.send([file.ref])
 
@@ -221,25 +230,21 @@ def fail(services: Services, file: File, attempt: int | None, error: JobError) -
 # ---------------------------------------------------------------- watchdog
 
 
-def look_after_all(services: Services, dispatcher: Dispatcher) -> int:
-    """One round over the files that are due; returns how many there were."""
-    now_ms, looked = services.now_ms(), 0
-    broken: list[Exception] = []
-    for shard in range(DUE_SHARDS):
+def look_after_all(services: Services) -> int:
+    """One round over the files that are due; returns how many were looked after before the round's time was over."""
+    return rounds.each(_due(services, services.now_ms()), lambda ref: look_after(services, ref))
+
+
+def _due(services: Services, now_ms: int) -> Iterator[FileRef]:
+    # In another order each time: when there is too much for one round, all have their turn.
+    for shard in random.sample(range(DUE_SHARDS), DUE_SHARDS):
         for key in services.table.query_due("WATCH", shard, now_ms):
-            ref = FileRef(task=int(key.pk.removeprefix("TASK#")), nn=int(key.sk.removeprefix("FILE#")))
-            try:
-                look_after(services, dispatcher, ref)
-            except Exception as error:
-                # One file that cannot be looked after must not keep the others waiting; all of them fly at the end.
-                broken.append(error)
-            looked += 1
-    if broken:
-        raise ExceptionGroup(f"{len(broken)} of {looked} files could not be looked after", broken)
-    return looked
+            if services.now_ms() > now_ms + ROUND:
+                return
+            yield FileRef(task=int(key.pk.removeprefix("TASK#")), nn=int(key.sk.removeprefix("FILE#")))
 
 
-def look_after(services: Services, dispatcher: Dispatcher, ref: FileRef) -> None:
+def look_after(services: Services, ref: FileRef) -> None:
     """Brings a file that is due on its way again: looks for its result first, re-runs it last."""
     row = services.table.get(file_key(ref.task, ref.nn))
     if row is None:
@@ -257,20 +262,20 @@ def look_after(services: Services, dispatcher: Dispatcher, ref: FileRef) -> None
         _look_again(services, file, now_ms)
     elif file.lease > now_ms:
         _look_again(services, file, now_ms)
-    elif (life := _sign_of_life(services, dispatcher, file, now_ms)) > now_ms:
+    elif (life := _sign_of_life(services, file, now_ms)) > now_ms:
         _change(services, file, {"lease": life})
         _look_again(services, file, now_ms)
     else:
-        attempt_failed(services, at, LOST)
+        attempt_failed(services, file.task, file.nn, file.attempt, LOST)
         _look_again(services, file, now_ms)
 
 
-def _sign_of_life(services: Services, dispatcher: Dispatcher, file: File, now_ms: int) -> int:
+def _sign_of_life(services: Services, file: File, now_ms: int) -> int:
     """Until when a file whose lease is over may be given more time."""
     report = services.storage.head(attempt_key(file).key("reports"))
     if report is not None:
         return report.modified_ms + services.settings.lease_ms
-    waiting = bool(file.call) and dispatcher.may_wait()
+    waiting = bool(file.call) and services.dispatcher.may_wait()
     return now_ms + services.settings.lease_ms if waiting else 0
 
 

@@ -39,11 +39,13 @@ class Window:
         return {} if self.fresh else {self.count_name: 1}
 
     def spent(self, row: dict[str, Any]) -> bool:
-        return bool(row.get(self.hour_name) == self.hour and row.get(self.count_name, 0) >= self.limit)
+        return bool(row.get(self.hour_name, -1) >= self.hour and row.get(self.count_name, 0) >= self.limit)
 
     def for_row(self, row: dict[str, Any]) -> Window:
-        """The window whose write fits the row as it is."""
-        return replace(self, fresh=row.get(self.hour_name, -1) < self.hour)
+        """The window whose write fits the row as it is. A row that is an hour ahead (clocks differ) sets the hour."""
+        counted = row.get(self.hour_name, -1)
+        hour = max(self.hour, counted)
+        return replace(self, hour=hour, fresh=counted < hour)
 
     def retry_after(self, now_ms: int) -> int:
         """Seconds until the hour is over, at least 1."""

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pathlib import PurePath
 from typing import TYPE_CHECKING
 
-from tessera.job import Report
 from tessera.recipe import CONTENT_TYPES, ImageFormat
+from tessera.reports import read_report
 from tessera.settings import SECONDS
 from tessera.storage import AttemptKey
 from tessera.tasks import File, View
@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from tessera.services import Services
 
 SUFFIXES: dict[ImageFormat, str] = {"jpeg": "jpg", "png": "png", "webp": "webp"}
+MAX_STEM = 120  # bytes: a name stands twice in a link, three times as long where it is quoted; S3 takes 8 KB in all
+MAX_RUNNING = 8  # files whose reports one status reads
 ALMOST = 99  # percent: 100 is said only when all files have ended
 
 
@@ -30,7 +32,8 @@ class Links:
 def file_name(file: File) -> str:
     """What the result is saved as: holiday.png upscaled by 4 to WebP is holiday-4x.webp."""
     kind = file.format or file.recipe.encode().format
-    return f"{PurePath(file.original).stem or 'picture'}-{file.recipe.scale()}x.{SUFFIXES[kind]}"
+    stem = PurePath(file.original).stem.encode()[:MAX_STEM].decode(errors="ignore")
+    return f"{stem or 'picture'}-{file.recipe.scale()}x.{SUFFIXES[kind]}"
 
 
 def links(services: Services, file: File) -> Links | None:
@@ -50,7 +53,8 @@ def progress(services: Services, view: View) -> int:
     if not view.task.left:
         return 100
     ended = sum(1 for file in view.files if not file.open)
-    running = sum(_progress_of(services, file) for file in view.files if file.state == "running")
+    under_way = [file for file in view.files if file.state == "running"][:MAX_RUNNING]
+    running = sum(_progress_of(services, file) for file in under_way)
     return min(ALMOST, int(100 * (ended + running) / view.task.total))
 
 
@@ -58,7 +62,7 @@ def _progress_of(services: Services, file: File) -> float:
     """The furthest that any attempt has come: a retry does not turn the clock back."""
     best = 0.0
     for attempt in range(1, file.attempt + 1):
-        written = services.storage.read(AttemptKey(file.account, file.task, file.nn, attempt).key("reports"))
-        if written is not None:
-            best = max(best, Report.model_validate_json(written).progress)
+        report = read_report(services.storage, AttemptKey(file.account, file.task, file.nn, attempt))
+        if report is not None:
+            best = max(best, report.progress)
     return best

@@ -7,18 +7,15 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import boto3
 from botocore.config import Config
 
-from tessera.dispatch import WorkQueue
+from tessera.dispatch import Dispatcher, WorkQueue, dispatcher_for
 from tessera.settings import Settings
 from tessera.storage import Storage
 from tessera.table import Table
-
-if TYPE_CHECKING:
-    from mypy_boto3_sqs import SQSClient
 
 
 def now_ms() -> int:
@@ -30,8 +27,8 @@ class Services:
     settings: Settings
     table: Table
     storage: Storage
-    sqs: SQSClient
     work: WorkQueue
+    dispatcher: Dispatcher
     now_ms: Callable[[], int] = now_ms
     account_of_key: dict[str, str] = field(default_factory=dict)
     """Hash of a key -> account: never changes once written, so it is kept for the life of the process."""
@@ -39,8 +36,9 @@ class Services:
 
 def build(settings: Settings, session: Any, endpoint_url: str | None = None, **overrides: Any) -> Services:
     """`session` is a boto3 Session; `endpoint_url` moves all clients to another AWS, such as one on this machine."""
-    retries = {"total_max_attempts": 4, "mode": "standard"}
-    config = Config(retries=retries, connect_timeout=3, read_timeout=10, tcp_keepalive=True)  # type: ignore[arg-type]
+    # Three tries of a call that hangs end before the shortest function does.
+    retries = {"total_max_attempts": 3, "mode": "standard"}
+    config = Config(retries=retries, connect_timeout=2, read_timeout=5, tcp_keepalive=True)  # type: ignore[arg-type]
     s3_config = config.merge(
         Config(
             signature_version="s3v4",
@@ -53,8 +51,8 @@ def build(settings: Settings, session: Any, endpoint_url: str | None = None, **o
         settings=settings,
         table=Table(session.client("dynamodb", config=config, endpoint_url=endpoint_url), settings.table),
         storage=Storage(session.client("s3", config=s3_config, endpoint_url=endpoint_url), settings.bucket),
-        sqs=sqs,
         work=WorkQueue(sqs, settings.work_queue_url),
+        dispatcher=dispatcher_for(settings, sqs),
         **overrides,
     )
 

@@ -12,7 +12,8 @@ Keys hold ids only; names of files live in rows. Pre-signing is local arithmetic
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Literal
@@ -127,6 +128,15 @@ class Storage:
         total = int(answer["ContentRange"].rpartition("/")[2]) if "ContentRange" in answer else answer["ContentLength"]
         return answer["Body"].read(), ObjectFacts(answer["ETag"], total, _ms(answer["LastModified"]))
 
+    def reader(self, key: str) -> Callable[[int, int], bytes]:
+        """(first, count) -> the bytes of an object there; none where it ends, or is gone."""
+
+        def read(first: int, count: int) -> bytes:
+            got = self.read_range(key, first, count)
+            return got[0] if got else b""
+
+        return read
+
     def read(self, key: str) -> bytes | None:
         """A small object whole. None: no such object."""
         try:
@@ -167,10 +177,11 @@ class Storage:
         for page in self.client.get_paginator("list_multipart_uploads").paginate(Bucket=self.bucket):
             for upload in page.get("Uploads", ()):
                 if _ms(upload["Initiated"]) < started_before_ms:
-                    self.client.abort_multipart_upload(
-                        Bucket=self.bucket, Key=upload["Key"], UploadId=upload["UploadId"]
-                    )
-                    aborted += 1
+                    with suppress(self.client.exceptions.NoSuchUpload):  # completed since it was listed
+                        self.client.abort_multipart_upload(
+                            Bucket=self.bucket, Key=upload["Key"], UploadId=upload["UploadId"]
+                        )
+                        aborted += 1
         return aborted
 
     def _presign(self, operation: str, seconds: int, **parameters: Any) -> str:
@@ -180,7 +191,7 @@ class Storage:
 
 
 def content_disposition(file_name: str) -> str:
-    """RFC 6266: an ASCII fallback beside the real name."""
+    """RFC 6266: an ASCII fallback beside the real name. Both are part of a link, so `file_name` should be short."""
     fallback = re.sub(r'[^\x20-\x7e]|["\\%]', "_", file_name)
     return f"attachment; filename=\"{fallback}\"; filename*=UTF-8''{quote(file_name, safe='')}"
 

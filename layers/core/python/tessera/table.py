@@ -36,7 +36,7 @@ Item = dict[str, Any]
 
 DUE_SHARDS = 8  # spreads the index over partitions; readers query each
 BATCH_WRITE = 25  # DynamoDB
-CONFLICT_TRIES = 6
+CONFLICT_TRIES = 9  # with the pauses of _back_off: about 3 s
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ class Put:
 
 @dataclass(frozen=True)
 class Update:
-    """One conditional write. `set_once` leaves an attribute that has a value as it is."""
+    """One conditional write. `set` passes over None, `set_once` over an attribute that has a value."""
 
     key: Key
     when: ConditionBase | None = None
@@ -74,6 +74,10 @@ class ConditionFailed(Exception):
     def __init__(self, item: Item | None) -> None:
         super().__init__("condition failed")
         self.item = item
+
+
+class Contended(Exception):
+    """The row was being written by others at every try; nothing was written."""
 
 
 class TransactionFailed(Exception):
@@ -111,7 +115,7 @@ class Table:
             raise ConditionFailed(_item_of(error)) from error
 
     def update(self, update: Update) -> Item:
-        """The row after the write. Raises ConditionFailed."""
+        """The row after the write. Raises ConditionFailed or Contended."""
         for attempt in range(CONFLICT_TRIES):
             try:
                 answer = self.client.update_item(**self._expression(update), ReturnValues="ALL_NEW")
@@ -119,13 +123,11 @@ class Table:
             except self.client.exceptions.ConditionalCheckFailedException as error:
                 raise ConditionFailed(_item_of(error)) from error
             except self.client.exceptions.TransactionConflictException:
-                if attempt == CONFLICT_TRIES - 1:
-                    raise
                 _back_off(attempt)
-        raise AssertionError("unreachable: the last try returns or raises")
+        raise Contended
 
     def transact(self, *writes: Put | Update) -> None:
-        """All or nothing, at most 100 writes. Raises TransactionFailed when a condition fails.
+        """All or nothing, at most 100 writes. Raises TransactionFailed when a condition fails, or Contended.
 
         A transaction that lost a race for a row is tried again: nothing of it was written.
         """
@@ -143,9 +145,10 @@ class Table:
                 }
                 if failures:
                     raise TransactionFailed(failures) from error
-                if attempt == CONFLICT_TRIES - 1 or not any(r.get("Code") == "TransactionConflict" for r in reasons):
+                if not any(reason.get("Code") == "TransactionConflict" for reason in reasons):
                     raise
                 _back_off(attempt)
+        raise Contended
 
     def query_partition(self, pk: str) -> tuple[Item, ...]:
         """All rows of a partition, in key order, as of now."""
@@ -206,13 +209,11 @@ class Table:
 
     def _expression(self, write: Put | Update) -> Any:
         if isinstance(write, Put):
-            condition = {"ConditionExpression": "attribute_not_exists(pk)"} if write.new else {}
-            return {
-                "TableName": self.name,
-                "Item": serialize(write.item),
-                "ReturnValuesOnConditionCheckFailure": "ALL_OLD",
-                **condition,
-            }
+            put = {"TableName": self.name, "Item": serialize(write.item)}
+            if not write.new:
+                return put
+            returned = {"ReturnValuesOnConditionCheckFailure": "ALL_OLD"}
+            return {**put, "ConditionExpression": "attribute_not_exists(pk)", **returned}
         return {"TableName": self.name, **_update_expression(write)}
 
 
@@ -230,7 +231,7 @@ def _update_expression(update: Update) -> dict[str, Any]:
         values[alias] = python
         return alias
 
-    sets = [f"{name(attribute)} = {value(new)}" for attribute, new in update.set.items()]
+    sets = [f"{name(attribute)} = {value(new)}" for attribute, new in update.set.items() if new is not None]
     for attribute, first in update.set_once.items():
         alias = name(attribute)
         sets.append(f"{alias} = if_not_exists({alias}, {value(first)})")
@@ -242,11 +243,11 @@ def _update_expression(update: Update) -> dict[str, Any]:
     expression: dict[str, Any] = {
         "Key": serialize(update.key.as_item()),
         "UpdateExpression": " ".join(f"{verb} {', '.join(parts)}" for verb, parts in clauses.items() if parts),
-        "ReturnValuesOnConditionCheckFailure": "ALL_OLD",
     }
     if update.when is not None:
         condition = ConditionExpressionBuilder().build_expression(update.when)
         expression["ConditionExpression"] = condition.condition_expression
+        expression["ReturnValuesOnConditionCheckFailure"] = "ALL_OLD"
         names |= condition.attribute_name_placeholders
         values |= condition.attribute_value_placeholders
     if names:
@@ -286,4 +287,4 @@ def _item_of(error: ClientError) -> Item | None:
 
 
 def _back_off(attempt: int) -> None:
-    time.sleep(random.uniform(0.01, 0.05) * 2**attempt)
+    time.sleep(random.uniform(0, min(1.0, 0.02 * 2**attempt)))

@@ -8,6 +8,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import count
 from typing import TYPE_CHECKING, Literal
 
 from boto3.dynamodb.conditions import Attr
@@ -17,19 +18,22 @@ from pydantic import BaseModel, ConfigDict
 from tessera import credits, uploads
 from tessera.accounts import Account, Credential, account_key, next_window, window
 from tessera.dispatch import FileRef
-from tessera.errors import InsufficientCredits, Invalid, NotFound, Unauthorized, UnknownUpload
+from tessera.errors import InsufficientCredits, Invalid, NotFound, RateLimited, Unauthorized, UnknownUpload
 from tessera.ids import new_task_number
+from tessera.observability import logger
 from tessera.ratelimit import Window
 from tessera.recipe import ImageFormat, Recipe
 from tessera.storage import ObjectFacts, upload_key
-from tessera.table import Item, Key, Put, TransactionFailed, Update, due_shard
+from tessera.table import Contended, Item, Key, Put, TransactionFailed, Update, due_shard
 
 if TYPE_CHECKING:
     from tessera.services import Services
 
 MAX_FILES = 48  # a transaction has 100 writes: two for each file, three for the task
+MAX_ATTEMPTS = 3  # at one file
 START_TRIES = 8
 HISTORY_QUERIES = 10  # a page of a filtered history ends early rather than read on for ever
+MAX_PAGE_FILES = 300  # a file with its links is up to 8 KB of JSON, and Lambda answers at most 6 MB
 
 FileState = Literal["queued", "running", "done", "failed"]
 TaskState = Literal["pending", "processing", "completed", "partially_failed", "failed"]
@@ -212,20 +216,22 @@ def start(services: Services, who: Credential, wanted: tuple[Wanted, ...], recip
         try:
             services.table.transact(*_writes(services, attempt))
             break
+        except Contended:
+            continue
         except TransactionFailed as failed:
             task_row = failed.failures.get(1)
             if task_row and task_row["nonce"] == attempt.nonce:
                 break  # written by a call whose answer was lost
             attempt = _learn(services, attempt, failed.failures)
     else:
-        raise TimeoutError("the start lost every race for its rows")
+        raise RateLimited(1)  # other calls of the account were faster every time
     try:
         services.work.send(
             [FileRef(task=attempt.task, nn=nn) for nn in range(len(wanted)) if nn not in attempt.refused]
         )
-    except (BotoCoreError, ClientError, OSError):
+    except (BotoCoreError, ClientError, OSError) as error:
         # The task stands and is paid for: the watchdog finds its files within two minutes and sends them.
-        return attempt.task
+        logger.warning("work not sent", task=attempt.task, error=type(error).__name__)
     return attempt.task
 
 
@@ -278,20 +284,18 @@ def _learn(services: Services, start: Start, failures: Mapping[int, Item | None]
         position += 1 if nn in start.refused else 2
         if nn not in start.refused and upload_position in failures:
             learnt = _learn_upload(services, learnt, nn, wanted, failures[upload_position])
+    balance = (failures.get(0) or {}).get("balance", learnt.held)
+    if balance < learnt.held:
+        raise InsufficientCredits(learnt.held, balance)
     return learnt
 
 
 def _window_after(services: Services, start: Start, row: Item | None) -> Window | None:
     if start.window is not None:
-        again = next_window(start.who, start.window, row, services.now_ms())
-    else:
-        again = None
-        if not start.who.is_held_by(row):
-            raise Unauthorized
-    balance = row["balance"] if row else 0
-    if balance < start.held:
-        raise InsufficientCredits(start.held, balance)
-    return again
+        return next_window(start.who, start.window, row, services.now_ms())
+    if not start.who.is_held_by(row):
+        raise Unauthorized
+    return None
 
 
 def _learn_upload(services: Services, start: Start, nn: int, wanted: Wanted, row: Item | None) -> Start:
@@ -358,15 +362,18 @@ def history(
     Tasks of one millisecond are never parted, since the next page begins below it: a page may hold a few more for that.
     """
     kept: list[View] = []
+    files = 0
     last_ms: int | None = None
     for view in _walk(services, account.id, before_ms, limit):
         if view is None:  # enough read for one call
             return HistoryPage(tuple(kept), last_ms)
-        if len(kept) >= limit and view.task.created != last_ms:
+        full = len(kept) >= limit or files + view.task.total > MAX_PAGE_FILES
+        if kept and full and view.task.created != last_ms:
             return HistoryPage(tuple(kept), last_ms)
         last_ms = view.task.created
         if keep(view):
             kept.append(view)
+            files += view.task.total
     return HistoryPage(tuple(kept), None)
 
 
@@ -377,11 +384,13 @@ def _walk(services: Services, account: str, before_ms: int | None, limit: int) -
     rows_a_query = 2 * (limit + 1) + MAX_FILES
     group: list[Item] = []
     last: Item | None = None
-    for _ in range(HISTORY_QUERIES):
+    shown_ms = -1
+    for query in count(1):
         page = services.table.query_history(f"ACCOUNT#{account}", below, rows_a_query, last)
         for row in page.items:
             if row["sk"] == "TASK":
                 if group:
+                    shown_ms = group[0]["created"]
                     yield _view(group)
                 group = [row]
             elif group and group[0]["pk"] == row["pk"]:  # else the index has the file before its task: show neither
@@ -391,7 +400,9 @@ def _walk(services: Services, account: str, before_ms: int | None, limit: int) -
             if group:
                 yield _view(group)
             return
-    yield None
+        if query >= HISTORY_QUERIES and group and group[0]["created"] != shown_ms:
+            yield None
+            return
 
 
 def _view(rows: Sequence[Item]) -> View:

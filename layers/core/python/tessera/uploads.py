@@ -29,7 +29,7 @@ from tessera import images
 from tessera.dispatch import FileRef
 from tessera.errors import FileTooLarge, Invalid, MissingFields, UnsupportedType, UploadIncomplete
 from tessera.recipe import ImageFormat
-from tessera.settings import SECONDS
+from tessera.settings import DAYS, SECONDS
 from tessera.storage import MAX_PARTS, MIN_PART_BYTES, ObjectFacts, Part, parse_upload_key, upload_key
 from tessera.table import ConditionFailed, Key, Update, due_shard
 
@@ -172,6 +172,8 @@ def complete(services: Services, account: str, s3_id: str, key: str, parts: tupl
     except ClientError as error:
         code = error.response["Error"]["Code"]
         if code == "NoSuchUpload":
+            if services.storage.head(key) is not None:
+                return  # completed by a call whose answer was lost
             raise UploadIncomplete("unknown key or uploadId") from error
         if code in INCOMPLETE:
             raise UploadIncomplete(f"the parts do not fit together ({code})") from error
@@ -180,7 +182,7 @@ def complete(services: Services, account: str, s3_id: str, key: str, parts: tupl
 
 def store(services: Services, account: str, original: str, body: bytes) -> str:
     """Writes a file that came inside a request; returns its name. From there on it is an upload like any other."""
-    name = new_name(original or "upload")
+    name = new_name(original[-MAX_NAME:] or "upload")  # the end, which has the suffix
     services.storage.write(upload_key(account, upload_id(name)), body)
     return name
 
@@ -193,7 +195,7 @@ def usable(now_ms: int, max_pixels: int) -> ConditionBase:
 def use(services: Services, account: str, upload: str, now_ms: int, max_pixels: int) -> Update:
     """Marks an uploaded picture as used by a task, and keeps it until no task can need it."""
     hold = now_ms + services.settings.upload_hold_ms
-    used = {"used": True, "expires": hold, "due_ms": hold}
+    used = {"used": True, "expires": hold, "due_ms": hold, "ttl": _ttl(hold)}
     return Update(row_key(account, upload), usable(now_ms, max_pixels), set=used)
 
 
@@ -203,7 +205,14 @@ def use_seen(services: Services, account: str, upload: str, facts: ObjectFacts, 
     return Update(
         row_key(account, upload),
         Attr("state").not_exists() | Attr("state").eq("seen"),
-        set={"state": "seen", "used": True, "expires": hold, "due_pk": _due_pk(upload), "due_ms": hold},
+        set={
+            "state": "seen",
+            "used": True,
+            "expires": hold,
+            "due_pk": _due_pk(upload),
+            "due_ms": hold,
+            "ttl": _ttl(hold),
+        },
         set_once={"etag": facts.etag, "size": facts.size},
         add={"wanted": {f"{ref.task}#{ref.nn}"}},
     )
@@ -225,18 +234,15 @@ def arrived(services: Services, account: str, upload: str) -> Upload | None:
         return None
     head, facts = got
 
-    def read(first: int, count: int) -> bytes:
-        more = storage.read_range(key, first, count)
-        return more[0] if more else b""
-
     now_ms = services.now_ms()
     expires = now_ms + services.settings.upload_ttl_ms
     record = Update(
         row_key(account, upload),
         Attr("used").not_exists() | Attr("etag").eq(facts.etag),
-        set={"etag": facts.etag, "size": facts.size, "due_pk": _due_pk(upload)} | _probed(services, head, read),
+        set={"etag": facts.etag, "size": facts.size, "due_pk": _due_pk(upload)}
+        | _probed(services, head, storage.reader(key)),
         # An upload that a task holds already keeps its longer life.
-        set_once={"expires": expires, "due_ms": expires, "created": now_ms},
+        set_once={"expires": expires, "due_ms": expires, "ttl": _ttl(expires), "created": now_ms},
     )
     try:
         return Upload.model_validate(services.table.update(record))
@@ -253,6 +259,11 @@ def _probed(services: Services, head: bytes, read: images.ReadRange) -> dict[str
     except images.NotAPicture as refused:
         return {"state": "rejected", "reason": refused.reason}
     return {"state": "uploaded", "format": header.format, "pixels": header.pixels}
+
+
+def _ttl(expires_ms: int) -> int:
+    """Seconds: DynamoDB's own deletion, the net below cleanup as the lifecycle rules are for objects."""
+    return (expires_ms + DAYS) // SECONDS
 
 
 def _due_pk(upload: str) -> str:

@@ -1,0 +1,74 @@
+"""What an operator can do to accounts and keys."""
+
+from __future__ import annotations
+
+import pytest
+from tessera import accounts, credits
+from tessera.errors import Invalid, NotFound, Unauthorized
+
+from infra import admin
+from tests.world import World
+
+
+def command(world: World, *words: str) -> str:
+    return admin.run(world.services, admin.parser().parse_args(["--stack", "x", *words]))
+
+
+def works(world: World, key: str) -> bool:
+    return world.post("/get-upscayl-history", {}, key)[0] == 200
+
+
+def test_create_grant_and_revoke(world: World) -> None:
+    key = command(world, "create", "--credits", "5")
+    assert works(world, key)
+    command(world, "grant", key, "7")
+    command(world, "grant", key, "-2")
+    assert world.balance(key) == 10
+    assert sum(row["amount"] for row in world.ledger(key)) == 10
+    command(world, "revoke", key)
+    assert not works(world, key)
+
+
+def test_a_key_is_stored_as_its_hash_only(world: World) -> None:
+    key = command(world, "create")
+    brought = command(world, "create", "--key", "a key that somebody brought".replace(" ", "-"))
+    rows = world.services.table.client.scan(TableName="tessera-test")["Items"]
+    assert key not in str(rows)
+    assert brought not in str(rows)
+
+
+def test_a_key_brought_along_is_kept_topped_up_and_can_come_back(world: World) -> None:
+    assert world.account(5, "test") == "test"
+    world.account(9, "test")
+    assert world.balance("test") == 9
+    command(world, "revoke", "test")
+    assert not works(world, "test")
+    world.account(9, "test")
+    assert world.balance("test") == 9
+
+
+def test_a_key_of_our_form_names_its_own_account_and_no_other(world: World) -> None:
+    with pytest.raises(Invalid):
+        world.account(1, f"tsr_{'0' * 16}_{'a' * 32}")
+
+
+def test_two_keys_of_one_account_share_its_credits_and_its_history(world: World) -> None:
+    first = world.account(5)
+    account = accounts.credential(world.services, first).account
+    second = accounts.add_key(world.services, account)
+    credits.grant(world.services, account, 1)
+    assert world.balance(first) == world.balance(second) == 6
+    accounts.revoke_key(world.services, first)
+    assert (works(world, first), works(world, second)) == (False, True)
+
+
+def test_what_cannot_be_done_is_said(world: World) -> None:
+    key = world.account(1)
+    with pytest.raises(Invalid):
+        command(world, "grant", key, "-2")
+    with pytest.raises(NotFound):
+        credits.grant(world.services, "0" * 16, 1)
+    with pytest.raises(Unauthorized):
+        command(world, "revoke", "unknown")
+    with pytest.raises(Invalid):
+        accounts.add_key(world.services, "0" * 16, "with a space")
