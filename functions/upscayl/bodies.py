@@ -16,6 +16,8 @@ from tessera.errors import Invalid
 from tessera.http import FilePart
 
 BRACKETS = re.compile(r"files\[(?P<n>\d{1,3})\](?:\[(?P<a>\w+)\]|\.(?P<b>\w+))")
+# `curl -d` calls everything urlencoded; JSON is told by its first byte.
+FORMS = ("multipart/form-data", "application/x-www-form-urlencoded")
 NUMBERED = re.compile(r"(?:\d{1,3}\.)?file|file\[\d{0,3}\]|files(?:\[\d{0,3}\])?")
 
 
@@ -37,7 +39,8 @@ def read_start(event: dict[str, Any]) -> Received:
     """start-task's body: JSON or a form. Raises Invalid or BodyTooLarge."""
     content_type = http.header(event, "content-type")
     raw = http.body(event)
-    if not content_type.lower().startswith(("multipart/form-data", "application/x-www-form-urlencoded")):
+    is_form = content_type.lower().startswith(FORMS) and not raw.lstrip().startswith(b"{")
+    if not is_form:
         return _unwrap(http.json_object(raw))
     form = http.form(raw, content_type)
     fields: dict[str, Any] = {}

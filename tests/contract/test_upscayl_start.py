@@ -121,6 +121,11 @@ def test_c_08_a_foreign_upload_link_is_refused(api: Api, other: Api) -> None:
     assert task_rows(api.world) == []
 
 
+def test_c_08_json_as_curl_sends_it(api: Api) -> None:
+    raw = json.dumps({"data": {"files": [api.upload()]}}).encode()
+    assert api.send(START, raw, "application/x-www-form-urlencoded").status == 200
+
+
 def test_c_08_json_body_under_any_type_that_is_no_form(api: Api) -> None:
     raw = json.dumps({"files": [api.upload()]}).encode()
     types = ("application/json; charset=utf-8", "Application/JSON", "", "text/plain")
