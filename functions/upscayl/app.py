@@ -10,12 +10,13 @@ from typing import Any
 
 from aws_lambda_powertools.event_handler import APIGatewayHttpResolver, Response
 from aws_lambda_powertools.utilities.typing import LambdaContext
-from tessera import accounts, credits, http, tasks, uploads
+from tessera import accounts, credits, http, starts, tasks, uploads
 from tessera.accounts import Caller, Credential
 from tessera.errors import Invalid, NotFound, RateLimited, Refused, TesseraError
 from tessera.observability import logger
 from tessera.services import services
-from tessera.tasks import TaskState, Wanted
+from tessera.starts import Wanted
+from tessera.tasks import TaskState
 
 from upscayl import bodies, errors, schemas, translate
 
@@ -47,7 +48,7 @@ def start_task() -> dict[str, Any]:
         received = bodies.read_start(event())
         wish = schemas.parse(schemas.StartTask, received.fields)
         wanted = wanted_files(who, received, wish)
-        task = tasks.start(services(), who, wanted, translate.from_start_task(wish))
+        task = starts.start(services(), who, wanted, translate.from_start_task(wish))
     except Refused:
         # A start's transaction checks the key and counts the call; what it did not write has to do so for its own sake.
         accounts.authenticate(services(), who, "start")

@@ -10,7 +10,8 @@ from tessera import ids, results, storage, tasks, uploads
 from tessera.errors import Invalid, NotFound
 from tessera.recipe import CONTENT_TYPES, Encode, EnhanceFace, ImageFormat, Recipe, Thumbnail, Upscale
 from tessera.services import Services
-from tessera.tasks import File, TaskState, View, Wanted
+from tessera.starts import Wanted
+from tessera.tasks import File, TaskState, View
 
 from upscayl.schemas import CompleteMultipart, GetHistory, StartTask, UploadedFile
 

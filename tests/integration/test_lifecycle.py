@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from botocore.exceptions import EndpointConnectionError
-from tessera import accounts, ids, lifecycle, tasks
+from tessera import accounts, ids, lifecycle, starts, tasks
 from tessera.dispatch import FileRef
 from tessera.errors import InsufficientCredits
 from tessera.job import Job, JobError, Outcome
@@ -325,7 +325,7 @@ def test_a_hundred_parallel_starts_with_credit_for_one_make_one_task_and_one_cha
 
     def start(_: int) -> int | None:
         try:
-            return tasks.start(world.services, who, (tasks.Wanted.of(upload["fileName"]),), RECIPE)
+            return starts.start(world.services, who, (starts.Wanted.of(upload["fileName"]),), RECIPE)
         except InsufficientCredits:
             return None
 
@@ -356,7 +356,7 @@ def test_a_start_whose_answer_was_lost_is_repeated_without_a_second_task(world: 
 
     world.services.table.client.transact_write_items = twice  # type: ignore[method-assign]
     who = accounts.credential(world.services, key)
-    tasks.start(world.services, who, (tasks.Wanted.of(upload["fileName"]),), RECIPE)
+    starts.start(world.services, who, (starts.Wanted.of(upload["fileName"]),), RECIPE)
     assert world.balance(key) == 2
 
 

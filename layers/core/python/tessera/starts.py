@@ -1,0 +1,191 @@
+"""Starting a task: credits held, task and files written, uploads marked, all in one transaction.
+
+How the files go on from there is in `lifecycle`.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from boto3.dynamodb.conditions import Attr
+from botocore.exceptions import BotoCoreError, ClientError
+
+from tessera import credits, uploads
+from tessera.accounts import Credential, account_key, next_window, window
+from tessera.dispatch import FileRef
+from tessera.errors import InsufficientCredits, Invalid, RateLimited, Unauthorized, UnknownUpload
+from tessera.ids import new_task_number
+from tessera.observability import logger
+from tessera.ratelimit import Window
+from tessera.recipe import Recipe
+from tessera.storage import ObjectFacts, upload_key
+from tessera.table import Contended, Item, Put, TransactionFailed, Update
+from tessera.tasks import MAX_FILES, File, Row, Task, file_item, task_item, watch_pk
+
+if TYPE_CHECKING:
+    from tessera.services import Services
+
+START_TRIES = 8
+
+
+class Wanted(Row):
+    """A file to start: its upload's id, the name by which the caller knows it, and that to save its result by."""
+
+    upload: str
+    name: str
+    original: str
+
+    @classmethod
+    def of(cls, name: str, original: str = "") -> Wanted:
+        """By the name that was handed out with the upload link."""
+        return cls(upload=uploads.upload_id(name), name=name, original=original or uploads.original_of(name) or name)
+
+
+@dataclass(frozen=True)
+class Start:
+    """One attempt at the transaction, with what earlier ones have taught: S3's word on uploads without a probed row,
+    and why files cannot be processed."""
+
+    who: Credential
+    wanted: tuple[Wanted, ...]
+    recipe: Recipe
+    task: int
+    now_ms: int
+    nonce: str
+    window: Window | None
+    max_pixels: int
+    seen: Mapping[int, ObjectFacts]
+    refused: Mapping[int, str]
+
+    @property
+    def held(self) -> int:
+        return credits.PRICE * (len(self.wanted) - len(self.refused))
+
+
+def start(services: Services, who: Credential, wanted: tuple[Wanted, ...], recipe: Recipe) -> int:
+    """Takes the credits, makes the task and starts its files, whole or not at all; returns the task's id.
+
+    One transaction checks the key, counts the call, holds the credits, writes task, files and ledger, and marks the
+    uploads; where it fails the rows that come back say why, so the common case costs two AWS calls (transaction,
+    work message). A file whose upload is no picture, or too large for this scale, is part of the task, failed and
+    not charged.
+
+    Raises Unauthorized, RateLimited, InsufficientCredits, Invalid, UnknownUpload.
+    """
+    if not wanted:
+        raise Invalid("no file is given")
+    if len(wanted) > MAX_FILES:
+        raise Invalid(f"more than {MAX_FILES} files in one task")
+    if len({file.upload for file in wanted}) < len(wanted):
+        raise Invalid("a file is listed twice")
+    now_ms = services.now_ms()
+    limit = min(services.settings.max_input_pixels, services.settings.max_output_pixels // recipe.scale() ** 2)
+    attempt = Start(
+        who, wanted, recipe, new_task_number(now_ms), now_ms, secrets.token_hex(8), window(services, who, "start"),
+        limit, seen={}, refused={},
+    )  # fmt: skip
+    for _ in range(START_TRIES):
+        try:
+            services.table.transact(*_writes(services, attempt))
+            break
+        except Contended:
+            continue
+        except TransactionFailed as failed:
+            task_row = failed.failures.get(1)
+            if task_row and task_row["nonce"] == attempt.nonce:
+                break  # written by a call whose answer was lost
+            attempt = _learn(services, attempt, failed.failures)
+    else:
+        raise RateLimited(1)  # other calls of the account were faster every time
+    try:
+        services.work.send(
+            [FileRef(task=attempt.task, nn=nn) for nn in range(len(wanted)) if nn not in attempt.refused]
+        )
+    except (BotoCoreError, ClientError, OSError) as error:
+        # The task stands and is paid for: the watchdog finds its files within two minutes and sends them.
+        logger.warning("work not sent", task=attempt.task, error=type(error).__name__)
+    return attempt.task
+
+
+def _writes(services: Services, start: Start) -> list[Put | Update]:
+    account, now_ms, settings = start.who.account, start.now_ms, services.settings
+    deadline = now_ms + settings.task_deadline_ms
+    calls = start.window
+    caller = start.who.holds() if calls is None else start.who.holds() & calls.when()
+    pay = Update(
+        account_key(account),
+        caller & Attr("balance").gte(start.held),
+        set=calls.set() if calls else {},
+        add={"balance": -start.held, "tasks": 1} | (calls.add() if calls else {}),
+    )
+    task = Task(
+        id=start.task, account=account, created=now_ms, recipe=start.recipe, total=len(start.wanted),
+        left=len(start.wanted) - len(start.refused), failed=len(start.refused), held=start.held,
+        expires=deadline + settings.result_retention_ms,
+    )  # fmt: skip
+    rows: list[Put | Update] = [pay, Put(task_item(task, start.nonce), new=True)]
+    for nn, wanted in enumerate(start.wanted):
+        file = File(
+            task=start.task, nn=nn, account=account, upload=wanted.upload, name=wanted.name, original=wanted.original,
+            recipe=start.recipe, created=now_ms, deadline=deadline,
+        )  # fmt: skip
+        if nn in start.refused:
+            failed = {"state": "failed", "error": start.refused[nn], "ended": now_ms}
+            rows.append(Put(file_item(file.model_copy(update=failed))))
+            continue
+        rows.append(Put(file_item(file) | {"due_pk": watch_pk(start.task), "due_ms": now_ms + settings.look_ms}))
+        if nn in start.seen:
+            rows.append(uploads.use_seen(services, account, wanted.upload, start.seen[nn], now_ms, file.ref))
+        else:
+            rows.append(uploads.use(services, account, wanted.upload, now_ms, start.max_pixels))
+    if start.held:
+        rows.append(credits.hold(account, start.task, start.held, now_ms))
+    return rows
+
+
+def _learn(services: Services, start: Start, failures: Mapping[int, Item | None]) -> Start:
+    """The next attempt, or the error that no further attempt could change."""
+    learnt = start
+    if 0 in failures:
+        learnt = replace(learnt, window=_window_after(services, start, failures[0]))
+    if 1 in failures:
+        learnt = replace(learnt, task=new_task_number(services.now_ms()))
+    position = 2
+    for nn, wanted in enumerate(start.wanted):
+        upload_position = position + 1
+        position += 1 if nn in start.refused else 2
+        if nn not in start.refused and upload_position in failures:
+            learnt = _learn_upload(services, learnt, nn, wanted, failures[upload_position])
+    balance = (failures.get(0) or {}).get("balance", learnt.held)
+    if balance < learnt.held:
+        raise InsufficientCredits(learnt.held, balance)
+    return learnt
+
+
+def _window_after(services: Services, start: Start, row: Item | None) -> Window | None:
+    if start.window is not None:
+        return next_window(start.who, start.window, row, services.now_ms())
+    if not start.who.is_held_by(row):
+        raise Unauthorized
+    return None
+
+
+def _learn_upload(services: Services, start: Start, nn: int, wanted: Wanted, row: Item | None) -> Start:
+    upload = uploads.Upload.model_validate(row) if row else None
+    if upload and upload.expires <= start.now_ms:
+        raise UnknownUpload(wanted.name)
+    if upload and upload.state == "rejected":
+        return replace(start, refused={**start.refused, nn: upload.reason})
+    if upload and upload.state == "uploaded":
+        if (upload.pixels or 0) > start.max_pixels:
+            reason = f"{upload.pixels:,} pixels are too many for this scale: at most {start.max_pixels:,} are allowed"
+            return replace(start, refused={**start.refused, nn: reason})
+        # probed since the last attempt
+        return replace(start, seen={key: facts for key, facts in start.seen.items() if key != nn})
+    facts = services.storage.head(upload_key(start.who.account, wanted.upload))
+    if facts is None or facts.modified_ms + services.settings.upload_ttl_ms <= start.now_ms:
+        raise UnknownUpload(wanted.name)
+    return replace(start, seen={**start.seen, nn: facts})
