@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy
 import onnxruntime
 import PIL
-from tessera_engine.backends.onnx import usable_cores
+from tessera_engine.cores import usable_cores
 
 from bench import quality, speed
 

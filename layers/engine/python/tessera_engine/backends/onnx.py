@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 
 import onnxruntime
 
+from tessera_engine.cores import usable_cores
 from tessera_engine.picture import Pixels
 
 ONLY_ERRORS = 3  # onnxruntime's severities: 0 verbose, 1 info, 2 warning, 3 error, 4 fatal
@@ -34,10 +34,3 @@ def load(weights: bytes, scale: int, halo: int) -> OnnxNetwork:
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     session = onnxruntime.InferenceSession(weights, options, providers=["CPUExecutionProvider"])
     return OnnxNetwork(session, scale, halo)
-
-
-def usable_cores() -> int:
-    """The cores that this process may run on, which in a container are often fewer than the machine has."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
