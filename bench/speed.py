@@ -18,6 +18,7 @@ from tessera.recipe import Encode
 from tessera_engine import imageio, models, tiling
 from tessera_engine.header import probe
 from tessera_engine.picture import Picture
+from tessera_engine.preview import Preview
 
 from bench.psnr import Pixels
 
@@ -85,6 +86,13 @@ def print_enlarging() -> None:
     print()
 
 
+def preview(picture: Picture) -> Picture:
+    small = Preview(picture, 320)
+    for band in picture.bands():
+        small.write(band)
+    return small.finish()
+
+
 def print_shares() -> None:
     source = Picture(scene(WIDTH, HEIGHT))
     jpeg, _ = imageio.encode(source, Encode(format="jpeg"))
@@ -96,7 +104,7 @@ def print_shares() -> None:
             "encode JPEG": lambda: imageio.encode(result, Encode(format="jpeg")),
             "encode WebP": lambda: imageio.encode(result, Encode(format="webp")),
             "encode PNG": lambda: imageio.encode(result, Encode(format="png")),
-            "thumbnail": lambda: result.fitted(320),
+            "thumbnail": lambda: preview(result),
         }
     )
     print(f"Steps: {WIDTH} x {HEIGHT} to {WIDTH * 4} x {HEIGHT * 4}, median of {ROUNDS}")

@@ -5,7 +5,8 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from tessera_engine.picture import Picture, bleed, enlarge_alpha
+from PIL import Image
+from tessera_engine.picture import AlphaRows, Band, bleed, flattened
 
 Scene = Callable[..., NDArray[np.uint8]]
 
@@ -39,7 +40,7 @@ def test_bleeding_has_nothing_to_do(level: int, make_scene: Scene) -> None:
 def test_alpha_stays_within_bounds() -> None:
     alpha = np.zeros((8, 8), np.uint8)
     alpha[:, 4:] = 255
-    enlarged = enlarge_alpha(alpha, 4)
+    enlarged = AlphaRows(alpha, 4).read(0, 32)
     assert enlarged.shape == (32, 32)
     assert enlarged[16, 2] == 0 and enlarged[16, 29] == 255
 
@@ -48,20 +49,15 @@ def test_flattening_strip_by_strip(make_scene: Scene) -> None:
     pixels, alpha = make_scene(3, 700), make_scene(3, 700, 1)[:, :, 0]
     share = alpha[:, :, None] / 255
     wanted = pixels * share + 255 * (1 - share)
-    flat = Picture(pixels, alpha).flattened()
-    assert flat.alpha is None
-    assert np.abs(flat.pixels - wanted).max() <= 0.5 + 1e-9
+    flat = flattened(Band(pixels, alpha))
+    assert np.abs(flat - wanted).max() <= 0.5 + 1e-9
 
 
-@pytest.mark.parametrize(
-    ("size", "fitted"),
-    [((640, 320), (320, 160)), ((300, 100), (300, 100)), ((3000, 1), (320, 1)), ((7, 641), (3, 320))],
-)
-def test_fitting_into_a_square(size: tuple[int, int], fitted: tuple[int, int], make_scene: Scene) -> None:
-    small = Picture(make_scene(*size)).fitted(320)
-    assert (small.width, small.height) == fitted
-
-
-def test_fitting_keeps_alpha(make_scene: Scene) -> None:
-    small = Picture(make_scene(64, 64), make_scene(64, 64, 1)[:, :, 0]).fitted(16)
-    assert small.alpha is not None and small.alpha.shape == (16, 16)
+@pytest.mark.parametrize("scale", [2, 4, 8])
+def test_alpha_row_by_row_is_alpha_as_a_whole(scale: int, make_scene: Scene) -> None:
+    alpha = make_scene(23, 31, 1)[:, :, 0]
+    across = Image.fromarray(alpha).resize((23 * scale, 31), Image.Resampling.LANCZOS)
+    whole = np.asarray(across.resize((23 * scale, 31 * scale), Image.Resampling.LANCZOS))
+    rows = AlphaRows(alpha, scale)
+    parts = [rows.read(top, min(7 * scale, 31 * scale - top)) for top in range(0, 31 * scale, 7 * scale)]
+    assert np.array_equal(np.concatenate(parts), whole)

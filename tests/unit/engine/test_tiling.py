@@ -20,7 +20,7 @@ def ignore(_: int) -> None:
 @pytest.mark.parametrize("tile", [1, 7, 64, 256])
 def test_a_plan_covers_the_picture_with_equal_regions(width: int, height: int, tile: int) -> None:
     seen = np.zeros((height, width), bool)
-    regions = plan(width, height, tile)
+    regions = [region for row in plan(width, height, tile, tile) for region in row]
     for region in regions:
         assert region.left >= 0 and region.top >= 0
         assert region.left + region.width <= width and region.top + region.height <= height

@@ -9,6 +9,7 @@ EngineError
 |- SourceUnavailable   the object cannot be read
 |- LinkExpired         storage refuses a link of the job; fresh links may work
 |- TooLate             the job's time is over
+|- NetworkFault        the network gave nonsense for a part of the picture, twice
 `- ModelUnavailable    the model is not installed and nothing may stand in for it
 
 Storage that cannot be reached at all while an answer is written is no EngineError: see `transfer.StorageUnreachable`.
@@ -67,6 +68,10 @@ class LinkExpired(EngineError):
 class TooLate(EngineError):
     code = "too_late"
     retryable = True
+
+
+class NetworkFault(EngineError):
+    retryable = True  # on another machine, perhaps
 
 
 class ModelUnavailable(EngineError):

@@ -6,7 +6,6 @@ import struct
 import warnings
 import zlib
 from io import BytesIO
-from typing import Any
 
 import numpy as np
 from PIL import Image, ImageCms
@@ -14,6 +13,7 @@ from tessera.job import Limits
 from tessera.recipe import Encode, ImageFormat
 
 from tessera_engine import metadata
+from tessera_engine.encoders import encoder
 from tessera_engine.errors import CorruptImage, TooManyPixels
 from tessera_engine.header import ImageInfo
 from tessera_engine.picture import Picture, from_image
@@ -21,13 +21,8 @@ from tessera_engine.picture import Picture, from_image
 # Pixels on a side. JPEG: libjpeg's JPEG_MAX_DIMENSION; WebP: 14 bits; PNG: 31 bits, never reached.
 MAX_SIDE: dict[ImageFormat, int] = {"jpeg": 65_500, "png": 2**31 - 1, "webp": 16_383}
 
-# The effort of each encoder, by size and speed on an enlarged photograph of 8.6 MP (one core, quality 92).
-SAVE_OPTIONS: dict[ImageFormat, dict[str, Any]] = {
-    # 4:4:4 costs a third more bytes for 0.5 dB at 49 dB: an enlargement has little colour detail below two pixels.
-    "jpeg": {"subsampling": "4:2:0", "optimize": False},
-    "png": {"compress_level": 1},  # 36 MP/s; level 6: 12 MP/s for a fifth fewer bytes
-    "webp": {"method": 2},  # 44 MP/s; method 0: 52 MP/s for a third more bytes; 4: 19 MP/s for 3 % fewer
-}
+# Pixels that a format's encoder can take where it holds them all at once. WebP: about 12 bytes each, 1.5 GB in all.
+MAX_WHOLE: dict[ImageFormat, int] = {"webp": 128_000_000}
 
 UPRIGHT = {  # EXIF orientation -> how the stored pixels have to be turned
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -76,6 +71,11 @@ def check_limits(info: ImageInfo, scale: int, target: ImageFormat, limits: Limit
         raise TooManyPixels(
             f"Enlarged {scale} times it would be {width} x {height} pixels; "
             f"a {target.upper()} ends at {MAX_SIDE[target]:,} on a side."
+        )
+    if width * height > MAX_WHOLE.get(target, width * height):
+        raise TooManyPixels(
+            f"Enlarged {scale} times it would have {width} x {height} pixels; a {target.upper()} is made in one piece, "
+            f"of at most {MAX_WHOLE[target]:,}. JPEG and PNG have no such limit."
         )
 
 
@@ -152,13 +152,9 @@ def _srgb(colours: Image.Image, profile: bytes | None) -> Image.Image:
 def encode(picture: Picture, options: Encode) -> tuple[bytes, tuple[str, ...]]:
     """The file, and notes for the picture's owner."""
     exif = metadata.kept(picture.exif, options.metadata)
-    writable = picture.flattened() if options.format == "jpeg" else picture
     target = BytesIO()
-    writable.to_image().save(
-        target,
-        format=options.format.upper(),
-        quality=options.quality,
-        exif=exif or b"",
-        **SAVE_OPTIONS[options.format],
-    )
+    writer = encoder(target, picture, options, exif or b"")
+    for band in picture.bands():
+        writer.write(band)
+    writer.finish()
     return target.getvalue(), (NOTE_METADATA,) if exif is None else ()

@@ -2,16 +2,54 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-Pixels = NDArray[np.uint8]  # (height, width, 3), sRGB, 0..255
+Pixels = NDArray[np.uint8]  # (height, width, 3), sRGB, 0..255; grey: (height, width, 1) with sRGB's curve
 Alpha = NDArray[np.uint8]  # (height, width), 0 transparent .. 255 opaque
 
 STRIP = 256  # rows that are worked on at once where an operation needs more than a byte per sample
+
+
+@dataclass(frozen=True)
+class Band:
+    """Some rows of a picture over its whole width; `alpha` is None when the picture has none."""
+
+    pixels: Pixels
+    alpha: Alpha | None = None
+
+    def samples(self) -> Pixels:
+        """(rows, width, 1..4): alpha is the last channel, where there is one."""
+        return self.pixels if self.alpha is None else np.dstack((self.pixels, self.alpha))
+
+
+class Raster(Protocol):
+    """A picture whose rows may not exist yet. `bands` gives them once, from top to bottom."""
+
+    @property
+    def width(self) -> int: ...
+
+    @property
+    def height(self) -> int: ...
+
+    @property
+    def channels(self) -> int:
+        """1 for grey, 3 for colours; alpha is not counted."""
+
+    @property
+    def has_alpha(self) -> bool: ...
+
+    @property
+    def exif(self) -> bytes: ...
+
+    def bands(self) -> Iterator[Band]: ...
+
+    def whole(self) -> Picture: ...
 
 
 @dataclass(frozen=True)
@@ -30,52 +68,63 @@ class Picture:
     def height(self) -> int:
         return int(self.pixels.shape[0])
 
-    def to_image(self) -> Image.Image:
-        """A Pillow image of mode RGB or RGBA, without metadata."""
-        image = Image.fromarray(self.pixels)
-        if self.alpha is not None:
-            image.putalpha(Image.fromarray(self.alpha))
-        return image
+    @property
+    def channels(self) -> int:
+        return int(self.pixels.shape[2])
 
-    def flattened(self) -> Picture:
-        """Laid over white, for formats without alpha."""
-        if self.alpha is None:
-            return self
-        flat = np.empty_like(self.pixels)
+    @property
+    def has_alpha(self) -> bool:
+        return self.alpha is not None
+
+    def bands(self) -> Iterator[Band]:
         for top in range(0, self.height, STRIP):
             rows = slice(top, top + STRIP)
-            share = self.alpha[rows, :, None].astype(np.uint16)
-            flat[rows] = (self.pixels[rows] * share + 255 * (255 - share) + 127) // 255
-        return replace(self, pixels=flat, alpha=None)
+            yield Band(self.pixels[rows], None if self.alpha is None else self.alpha[rows])
 
-    def fitted(self, side: int) -> Picture:
-        """Shrunk to fit into a square of `side` pixels; never enlarged, no side below one pixel."""
-        if max(self.width, self.height) <= side:
-            return self
-        share = side / max(self.width, self.height)
-        size = (max(1, round(self.width * share)), max(1, round(self.height * share)))
-        small = self.to_image().resize(size, Image.Resampling.LANCZOS, reducing_gap=3.0)
-        return from_image(small)
+    def whole(self) -> Picture:
+        return self
 
 
 def from_image(image: Image.Image) -> Picture:
-    """From a Pillow image of mode RGB or RGBA, without metadata."""
+    """From a Pillow image of mode L, LA, RGB or RGBA, without metadata."""
     samples = np.asarray(image)
+    if image.mode == "L":
+        return Picture(samples[:, :, None])
     if image.mode == "RGB":
         return Picture(samples)
-    alpha = np.ascontiguousarray(samples[:, :, 3])
-    return Picture(np.ascontiguousarray(samples[:, :, :3]), None if alpha.min() == 255 else alpha)
+    alpha = np.ascontiguousarray(samples[:, :, -1])
+    return Picture(np.ascontiguousarray(samples[:, :, :-1]), None if alpha.min() == 255 else alpha)
 
 
-def enlarge_alpha(alpha: Alpha, scale: int) -> Alpha:
-    """(h, w) to (h * scale, w * scale) with Lanczos.
+def flattened(band: Band) -> Pixels:
+    """Laid over white, for formats without alpha."""
+    if band.alpha is None:
+        return band.pixels
+    flat = np.empty_like(band.pixels)
+    for top in range(0, flat.shape[0], STRIP):
+        rows = slice(top, top + STRIP)
+        share = band.alpha[rows, :, None].astype(np.uint16)
+        flat[rows] = (band.pixels[rows] * share + 255 * (255 - share) + 127) // 255
+    return flat
+
+
+class AlphaRows:
+    """(h, w) enlarged to (h * scale, w * scale) with Lanczos, some rows at a time.
 
     The network has learnt photographs, not masks, and would double the time; what Lanczos overshoots at a mask's edge
     is clipped away by 0 and 255.
     """
-    height, width = alpha.shape
-    enlarged = Image.fromarray(alpha).resize((width * scale, height * scale), Image.Resampling.LANCZOS)
-    return np.asarray(enlarged)
+
+    def __init__(self, alpha: Alpha, scale: int) -> None:
+        height, width = alpha.shape
+        # Across first, for all rows: Pillow orders the two passes by size, and each of them rounds to bytes.
+        self.wide = Image.fromarray(alpha).resize((width * scale, height), Image.Resampling.LANCZOS)
+        self.scale = scale
+
+    def read(self, top: int, rows: int) -> Alpha:
+        """(rows, w * scale). Pillow reads around the box, so the rows are those of the whole enlargement."""
+        box = (0, top / self.scale, self.wide.width, (top + rows) / self.scale)
+        return np.asarray(self.wide.resize((self.wide.width, rows), Image.Resampling.LANCZOS, box))
 
 
 def bleed(pixels: Pixels, alpha: Alpha) -> Pixels:
@@ -84,11 +133,16 @@ def bleed(pixels: Pixels, alpha: Alpha) -> Pixels:
     Editors store anything there, mostly black; an enlarged edge would mix it in and show a dark seam. Push and pull:
     halve the picture until nothing is transparent, then fill from the coarser level, at every level only what is empty.
     """
-    weight = alpha.astype(np.float32) / np.float32(255)
-    if weight.all() or not weight.any():
+    if alpha.all() or not alpha.any():
         return pixels
-    filled = _filled(pixels * weight[:, :, None], weight)
-    return np.where(alpha[:, :, None] > 0, pixels, np.rint(filled).astype(np.uint8))
+    colours, weights = [], []
+    for top in range(0, alpha.shape[0], STRIP):  # an even number of rows, and no floats at full size
+        weight = alpha[top : top + STRIP, :, None].astype(np.float32) / np.float32(255)
+        colours.append(_halved(pixels[top : top + STRIP] * weight))
+        weights.append(_halved(weight)[:, :, 0])
+    coarse = np.rint(_filled(np.concatenate(colours), np.concatenate(weights))).astype(np.uint8)
+    spread = coarse.repeat(2, axis=0).repeat(2, axis=1)[: alpha.shape[0], : alpha.shape[1]]
+    return np.where(alpha[:, :, None] > 0, pixels, spread)
 
 
 def _filled(colour: NDArray[np.float32], weight: NDArray[np.float32]) -> NDArray[np.float32]:

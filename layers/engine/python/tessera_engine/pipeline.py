@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from io import BytesIO
+from typing import Any, BinaryIO
 
 from tessera.job import Limits
 from tessera.recipe import Encode, EnhanceFace, ImageFormat, Operation, Recipe, Thumbnail, Upscale
@@ -28,7 +29,7 @@ ENLARGING = 0.9  # of the progress is the networks' work; decoding and encoding 
 
 @dataclass(frozen=True)
 class Product:
-    """`thumbnail` is empty when the recipe asks for none; `model` is None when it enlarges nothing."""
+    """`encoded` is empty when a sink took it, `thumbnail` when none is asked for; `model` is None without a network."""
 
     encoded: bytes
     thumbnail: bytes
@@ -52,23 +53,35 @@ class Meter:
 
 
 def carry_out(
-    recipe: Recipe, source: bytes, limits: Limits, *, stand_in: models.StandIn, listener: Callable[[float], None]
+    recipe: Recipe,
+    source: bytes,
+    limits: Limits,
+    *,
+    stand_in: models.StandIn,
+    listener: Callable[[float], None],
+    sink: BinaryIO | None = None,
 ) -> Product:
-    """Raises an EngineError; anything else is a fault of ours. Sizes and models are checked before pixels are read."""
+    """Raises an EngineError; anything else is a fault of ours. Sizes and models are checked before pixels are read.
+
+    The file is written to `sink` while it is made, from its first byte to its last, without seeking; what is there
+    when an error is raised is to be thrown away. Without a sink the file is the product's `encoded`.
+    """
     info, target = probe(source), recipe.encode()
     check_limits(info, recipe.scale(), target.format, limits)
     meter = Meter(effort(recipe, info.pixels, stand_in), listener)
     listener(0.0)
-    tools = Tools(stand_in, meter.add)
+    memory = BytesIO()
+    tools = Tools(stand_in, meter.add, sink or memory)
     picture, notes = decode(source, info)
     work = Work(picture, notes=notes)
     for operation in recipe.operations:
         work = STEPS[type(operation)](work, operation, tools)
+    work = steps.finish(work)
     return Product(
-        encoded=work.encoded,
+        encoded=memory.getvalue(),
         thumbnail=work.thumbnail,
-        width=work.picture.width,
-        height=work.picture.height,
+        width=work.raster.width,
+        height=work.raster.height,
         format=target.format,
         model=work.model,
         stand_in=work.stand_in,

@@ -84,8 +84,8 @@ class PngWriter:
                 self._take()
 
     def finish(self) -> None:
-        if self.left:
-            raise ValueError(f"{self.left} rows are missing")
+        if self.cutter.left:
+            raise ValueError(f"{self.cutter.left} rows are missing")
         while self.waiting:
             self._take()
         self.pool.shutdown()

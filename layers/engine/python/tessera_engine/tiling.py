@@ -8,16 +8,19 @@ pixel itself is not repeated), whatever the tiling.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from tessera_engine import guard
 from tessera_engine.picture import Pixels
 
 TILE = 256  # px; about 60 MB of activations for the default network, and 6 % of the work goes to halos
+LOW = 32  # rows, below which halos would be most of the work
+BAND_BYTES = 32 * 1024 * 1024  # of an enlarged row of tiles; two of them live at a time
 
 
 class Network(Protocol):
@@ -89,15 +92,15 @@ def mirrored(start: int, length: int, size: int) -> NDArray[np.intp]:
     return np.minimum(along, period - along)
 
 
-def plan(width: int, height: int, tile: int) -> list[Region]:
-    """Regions of one shape, at most `tile` on a side, that cover the picture, row by row.
+def plan(width: int, height: int, widest: int, highest: int) -> list[list[Region]]:
+    """Rows of regions of one shape, at most `widest` x `highest`, that cover the picture.
 
     Equal shapes let a backend plan its memory once. Where a side does not divide, the last regions overlap those
     before them by a few pixels, which are computed twice with the same result.
     """
-    columns, wide = _cuts(width, tile)
-    rows, high = _cuts(height, tile)
-    return [Region(left, top, wide, high) for top in rows for left in columns]
+    columns, wide = _cuts(width, widest)
+    rows, high = _cuts(height, highest)
+    return [[Region(left, top, wide, high) for left in columns] for top in rows]
 
 
 def _cuts(size: int, tile: int) -> tuple[list[int], int]:
@@ -107,13 +110,47 @@ def _cuts(size: int, tile: int) -> tuple[list[int], int]:
     return [min(number * length, size - length) for number in range(pieces)], length
 
 
-def enlarge(network: Network, pixels: Pixels, *, tile: int, done: Callable[[int], None]) -> Pixels:
-    """(h, w, 3) to (h * scale, w * scale, 3). `done` is told every finished tile's pixels and may raise to stop."""
-    height, width, _ = pixels.shape
+def shape(width: int, scale: int, tile: int) -> tuple[int, int]:
+    """Largest width and height of a tile: `tile` on a side, but lower and wider where a band would need much memory."""
+    rows = max(LOW, min(tile, BAND_BYTES // (width * 3 * scale**2)))
+    return (tile, tile) if rows >= tile else (tile * tile // rows, rows)
+
+
+def bands(network: Network, pixels: Pixels, *, tile: int, done: Callable[[int], None]) -> Iterator[Pixels]:
+    """The enlargement of (h, w, c), c 1 or 3, from top to bottom as (rows, w * scale, c); together h * scale rows.
+
+    `done` is told every finished tile's pixels and may raise to stop. Grey is shown to the network as three equal
+    colours, of which it gives back three that are nearly equal; their mean is the grey.
+    """
+    height, width, channels = pixels.shape
     scale = network.scale
-    enlarged = np.empty((height * scale, width * scale, 3), np.uint8)
     halo = Padding.all(network.halo)
-    for region in plan(width, height, tile):
-        region.scaled(scale).write(network.enlarge(region.add_padding(halo).read(pixels)), enlarged)
-        done(region.pixels)
+    finished = 0  # input rows; the last band begins with some of the band before where the height does not divide
+    for row in plan(width, height, *shape(width, scale, tile)):
+        top, high = row[0].top, row[0].height
+        band = np.empty((high * scale, width * scale, channels), np.uint8)
+        for region in row:
+            source = region.add_padding(halo).read(pixels)
+            enlarged = guard.enlarge(network, source if channels == 3 else source.repeat(3, axis=2))
+            replace(region, top=0).scaled(scale).write(enlarged if channels == 3 else grey(enlarged), band)
+            done(region.pixels)
+        yield band[(finished - top) * scale :]
+        finished = top + high
+
+
+def grey(colours: Pixels) -> Pixels:
+    """(h, w, 3) to (h, w, 1): the rounded mean, which of three equal levels is that level."""
+    total = colours.sum(axis=2, keepdims=True, dtype=np.uint16)
+    mean: Pixels = ((total + 1) // 3).astype(np.uint8)
+    return mean
+
+
+def enlarge(network: Network, pixels: Pixels, *, tile: int, done: Callable[[int], None]) -> Pixels:
+    """(h, w, c) to (h * scale, w * scale, c), all bands in one array."""
+    height, width, channels = pixels.shape
+    enlarged = np.empty((height * network.scale, width * network.scale, channels), np.uint8)
+    top = 0
+    for band in bands(network, pixels, tile=tile, done=done):
+        enlarged[top : top + band.shape[0]] = band
+        top += band.shape[0]
     return enlarged

@@ -1,0 +1,58 @@
+"""A picture that will be larger: its bands are computed when they are asked for, and then forgotten."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from tessera_engine import tiling
+from tessera_engine.picture import Alpha, AlphaRows, Band, Picture, Pixels
+
+
+@dataclass(frozen=True)
+class Enlargement:
+    """`pixels` are enlarged by the network. `alpha` may be smaller than they are, where other networks ran before."""
+
+    network: tiling.Network
+    pixels: Pixels
+    alpha: Alpha | None
+    exif: bytes
+    tile: int
+    done: Callable[[int], None]
+
+    @property
+    def width(self) -> int:
+        return int(self.pixels.shape[1]) * self.network.scale
+
+    @property
+    def height(self) -> int:
+        return int(self.pixels.shape[0]) * self.network.scale
+
+    @property
+    def channels(self) -> int:
+        return int(self.pixels.shape[2])
+
+    @property
+    def has_alpha(self) -> bool:
+        return self.alpha is not None
+
+    def bands(self) -> Iterator[Band]:
+        rows = None if self.alpha is None else AlphaRows(self.alpha, self.height // self.alpha.shape[0])
+        top = 0
+        for pixels in tiling.bands(self.network, self.pixels, tile=self.tile, done=self.done):
+            yield Band(pixels, rows.read(top, pixels.shape[0]) if rows else None)
+            top += pixels.shape[0]
+
+    def whole(self) -> Picture:
+        pixels = np.empty((self.height, self.width, self.channels), np.uint8)
+        alpha = np.empty((self.height, self.width), np.uint8) if self.has_alpha else None
+        top = 0
+        for band in self.bands():
+            rows = slice(top, top + band.pixels.shape[0])
+            pixels[rows] = band.pixels
+            if alpha is not None and band.alpha is not None:
+                alpha[rows] = band.alpha
+            top = rows.stop
+        return Picture(pixels, alpha, self.exif)
