@@ -1,14 +1,15 @@
 """Format and size of a picture by its first bytes: no decoder runs, nothing is allocated.
 
-Layouts: PNG (W3C, 11.2.2 IHDR), JPEG (ITU-T T.81, B.2.2 frame header), WebP (RFC 9649, 2.4-2.7).
+Layouts: PNG (W3C, 11.2.2 IHDR), JPEG (ITU-T T.81, B.2.2 frame header), WebP (RFC 9649, 2.4-2.7), GIF (89a, 18), BMP
+(BITMAPCOREHEADER, BITMAPINFOHEADER), TIFF (6.0, section 2), AVIF (ISO/IEC 23008-12, 6.5.3 `ispe`).
 """
 
 from __future__ import annotations
 
 import struct
+from collections.abc import Set
 from dataclasses import dataclass
-
-from tessera.recipe import ImageFormat
+from typing import Literal, get_args
 
 from tessera_engine.errors import CorruptImage, UnsupportedFormat
 
@@ -16,12 +17,21 @@ PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 JPEG_FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}  # SOF0-15; DHT, JPG and DAC share the range
 JPEG_BARE = frozenset({0x01, *range(0xD0, 0xD9)})  # TEM, RST0-7, SOI: markers without a length
 
+TIFF_SIZES = {256: "width", 257: "height"}
+TIFF_TYPES = {3: "H", 4: "I"}  # SHORT and LONG
+AVIF_HEAD = 64 * 1024  # bytes within which the properties are looked for
+
+SourceFormat = Literal["jpeg", "png", "webp", "tiff", "bmp", "gif", "avif"]
+
+WEB: frozenset[SourceFormat] = frozenset({"jpeg", "png", "webp"})  # what the service accepts
+ALL: frozenset[SourceFormat] = frozenset(get_args(SourceFormat))
+
 
 @dataclass(frozen=True)
 class ImageInfo:
     """As stored: an EXIF orientation has not been applied to width and height."""
 
-    format: ImageFormat
+    format: SourceFormat
     width: int
     height: int
 
@@ -30,22 +40,35 @@ class ImageInfo:
         return self.width * self.height
 
 
-def probe(data: bytes) -> ImageInfo:
-    """Raises UnsupportedFormat for what is not PNG, JPEG or WebP, CorruptImage for a header that makes no sense."""
+def probe(data: bytes, formats: Set[SourceFormat] = WEB) -> ImageInfo:
+    """Raises UnsupportedFormat for what is none of `formats`, CorruptImage for a header that makes no sense."""
+    kind = recognised(data)
+    if kind is None or kind not in formats:
+        names = [name for name in get_args(SourceFormat) if name in formats]
+        raise UnsupportedFormat(f"This is not a picture of a format that is accepted: {', '.join(names)}.")
     try:
-        if data.startswith(PNG_SIGNATURE):
-            info = _png(data)
-        elif data.startswith(b"\xff\xd8"):
-            info = _jpeg(data)
-        elif data[:4] == b"RIFF" and data[8:12] == b"WEBP":
-            info = _webp(data)
-        else:
-            raise UnsupportedFormat("This is not a JPEG, PNG or WebP picture.")
+        info = READERS[kind](data)
     except struct.error as error:
         raise CorruptImage("The picture ends within its header.") from error
     if info.width < 1 or info.height < 1:
         raise CorruptImage("The picture's header says that it has no pixels.")
     return info
+
+
+def recognised(data: bytes) -> SourceFormat | None:
+    if data.startswith(PNG_SIGNATURE):
+        return "png"
+    if data.startswith(b"\xff\xd8"):
+        return "jpeg"
+    if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
+        return "webp"
+    if data.startswith((b"II*\0", b"MM\0*")):
+        return "tiff"
+    if data.startswith((b"GIF87a", b"GIF89a")):
+        return "gif"
+    if data[4:12] in (b"ftypavif", b"ftypavis"):
+        return "avif"
+    return "bmp" if data.startswith(b"BM") else None
 
 
 def _png(data: bytes) -> ImageInfo:
@@ -91,3 +114,42 @@ def _webp(data: bytes) -> ImageInfo:
             raise CorruptImage("The WebP's frame header is damaged.")
         return ImageInfo("webp", width & 0x3FFF, height & 0x3FFF)
     raise CorruptImage("The WebP's first chunk is none that a picture begins with.")
+
+
+def _gif(data: bytes) -> ImageInfo:
+    return ImageInfo("gif", *struct.unpack_from("<HH", data, 6))
+
+
+def _bmp(data: bytes) -> ImageInfo:
+    (size,) = struct.unpack_from("<I", data, 14)
+    width, height = struct.unpack_from("<HH" if size == 12 else "<ii", data, 18)
+    return ImageInfo("bmp", width, abs(height))  # a negative height: rows from the top
+
+
+def _tiff(data: bytes) -> ImageInfo:
+    """The first page's size. BigTIFF has another version number and is not accepted."""
+    order = "<" if data.startswith(b"II") else ">"
+    (place,) = struct.unpack_from(f"{order}I", data, 4)
+    (count,) = struct.unpack_from(f"{order}H", data, place)
+    sizes: dict[str, int] = {}
+    for number in range(count):
+        tag, kind, length = struct.unpack_from(f"{order}HHI", data, place + 2 + 12 * number)
+        if tag in TIFF_SIZES and length == 1 and kind in TIFF_TYPES:
+            (sizes[TIFF_SIZES[tag]],) = struct.unpack_from(order + TIFF_TYPES[kind], data, place + 10 + 12 * number)
+    if len(sizes) < 2:
+        raise CorruptImage("The TIFF does not say how large it is.")
+    return ImageInfo("tiff", **sizes)
+
+
+def _avif(data: bytes) -> ImageInfo:
+    """The largest of the sizes in the file's properties: a grid's tiles and an alpha plane have theirs too."""
+    sizes, place = [], data.find(b"ispe")
+    while place >= 0:
+        sizes.append(struct.unpack_from(">II", data, place + 8))
+        place = data.find(b"ispe", place + 4, AVIF_HEAD)
+    if not sizes:
+        raise CorruptImage("The AVIF does not say how large it is.")
+    return ImageInfo("avif", *max(sizes, key=lambda size: size[0] * size[1]))
+
+
+READERS = {"jpeg": _jpeg, "png": _png, "webp": _webp, "tiff": _tiff, "bmp": _bmp, "gif": _gif, "avif": _avif}

@@ -1,4 +1,7 @@
-"""Bytes to Picture and back. Whatever the source was, a Picture is upright, sRGB, 8 bits per colour, alpha apart."""
+"""Bytes to Picture and back.
+
+Whatever the source was, a Picture is upright, sRGB, 8 bits per sample, alpha apart. Grey stays grey.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +17,7 @@ from tessera.recipe import Encode, ImageFormat
 
 from tessera_engine import metadata
 from tessera_engine.encoders import encoder
-from tessera_engine.errors import CorruptImage, TooManyPixels
+from tessera_engine.errors import CorruptImage, EngineError, TooManyPixels, UnsupportedFormat
 from tessera_engine.header import ImageInfo
 from tessera_engine.picture import Picture, from_image
 
@@ -44,11 +47,17 @@ FAULTS = (
     TypeError,
     AttributeError,
     ArithmeticError,
+    RuntimeError,
     struct.error,
     zlib.error,
 )
 
 NOTE_FIRST_FRAME = "Only the first frame of the animation was enlarged."
+NOTE_FIRST_PAGE = "Only the first page was enlarged."
+FRAMES = {"PNG": NOTE_FIRST_FRAME, "WEBP": NOTE_FIRST_FRAME, "GIF": NOTE_FIRST_FRAME, "AVIF": NOTE_FIRST_FRAME}
+FRAMES["TIFF"] = NOTE_FIRST_PAGE
+GREY_ALPHA = 4  # PNG's colour type
+STRANGE = ("F", "LAB", "HSV")  # measurements, and colours that no screen picture has
 NOTE_EIGHT_BITS = "16 bits per colour were reduced to 8."
 NOTE_PROFILE = "The colour profile is damaged and was ignored."
 NOTE_CMYK = "CMYK colours without a profile were converted by rule of thumb."
@@ -86,22 +95,34 @@ def decode(data: bytes, info: ImageInfo) -> tuple[Picture, tuple[str, ...]]:
             warnings.simplefilter("ignore")  # Pillow's remarks on odd metadata
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             with Image.open(BytesIO(data), formats=[info.format]) as image:
-                if image.size != (info.width, info.height):
+                if image.size != (info.width, info.height) and not _turned(image, info):
                     raise CorruptImage("The picture's headers contradict each other.")
-                return _read(image, deep=info.format == "png" and data[24] == 16)  # IHDR's bit depth
+                deep = info.format == "png" and data[24] == 16  # IHDR's bit depth
+                return _read(image, deep=deep, grey=deep and data[25] == GREY_ALPHA)
+    except EngineError:
+        raise
     except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
         raise TooManyPixels("The picture has more pixels than can be decoded safely.") from error
     except FAULTS as error:
         raise CorruptImage("The picture is damaged or incomplete.") from error
 
 
-def _read(image: Image.Image, *, deep: bool) -> tuple[Picture, tuple[str, ...]]:
+def _turned(image: Image.Image, info: ImageInfo) -> bool:
+    """Pillow gives a TIFF upright, and its size so too."""
+    return info.format == "tiff" and image.size == (info.height, info.width)
+
+
+def _read(image: Image.Image, *, deep: bool, grey: bool) -> tuple[Picture, tuple[str, ...]]:
     notes = [NOTE_EIGHT_BITS] if deep else []
-    if image.format in ("PNG", "WEBP") and getattr(image, "n_frames", 1) > 1:
-        notes.append(NOTE_FIRST_FRAME)
+    if image.format in FRAMES and getattr(image, "n_frames", 1) > 1:
+        notes.append(FRAMES[image.format])
     image.load()
+    if image.mode in STRANGE:
+        raise UnsupportedFormat("The picture's kind of colours is not supported.")
     exif, profile = image.info.get("exif", b""), image.info.get("icc_profile")
     colours, alpha = _split(image)
+    if grey:  # which Pillow has read as three equal colours
+        colours = colours.convert("L")
     if colours.mode == "CMYK" and not profile:
         notes.append(NOTE_CMYK)
     upright = UPRIGHT.get(metadata.orientation(exif))
@@ -109,7 +130,7 @@ def _read(image: Image.Image, *, deep: bool) -> tuple[Picture, tuple[str, ...]]:
         colours = _srgb(colours, profile)
     except (ImageCms.PyCMSError, OSError, ValueError, TypeError):
         notes.append(NOTE_PROFILE)
-        colours = colours.convert("RGB")
+        colours = colours if colours.mode == "L" else rgb(colours)
     if alpha is not None:
         colours.putalpha(alpha)
     if upright is not None:
@@ -130,13 +151,18 @@ def _split(image: Image.Image) -> tuple[Image.Image, Image.Image | None]:
         return image.convert("L"), alpha
     if image.mode == "CMYK":
         return image, alpha
-    return image.convert("RGBA").convert("RGB") if alpha else image.convert("RGB"), alpha
+    return image.convert("RGBA").convert("RGB") if alpha else rgb(image), alpha
+
+
+def rgb(image: Image.Image) -> Image.Image:
+    """The image itself when it is RGB: Pillow's `convert` would copy it."""
+    return image if image.mode == "RGB" else image.convert("RGB")
 
 
 def _srgb(colours: Image.Image, profile: bytes | None) -> Image.Image:
-    """Mode RGB, converted from the embedded profile where there is one; PyCMSError when it does not fit."""
+    """Mode RGB, or L if it was, converted from the embedded profile; PyCMSError when that does not fit."""
     if not profile:
-        return colours.convert("RGB")
+        return colours if colours.mode == "L" else rgb(colours)
     converted = ImageCms.profileToProfile(
         colours,
         ImageCms.ImageCmsProfile(BytesIO(profile)),
@@ -146,7 +172,7 @@ def _srgb(colours: Image.Image, profile: bytes | None) -> Image.Image:
         flags=ImageCms.Flags.BLACKPOINTCOMPENSATION,
     )
     assert converted is not None  # it is only when the image is changed in place
-    return converted
+    return converted.getchannel("G") if colours.mode == "L" else converted  # a grey has three equal levels in sRGB
 
 
 def encode(picture: Picture, options: Encode) -> tuple[bytes, tuple[str, ...]]:

@@ -87,13 +87,17 @@ class Picture:
 
 def from_image(image: Image.Image) -> Picture:
     """From a Pillow image of mode L, LA, RGB or RGBA, without metadata."""
-    samples = np.asarray(image)
-    if image.mode == "L":
-        return Picture(samples[:, :, None])
-    if image.mode == "RGB":
-        return Picture(samples)
-    alpha = np.ascontiguousarray(samples[:, :, -1])
-    return Picture(np.ascontiguousarray(samples[:, :, :-1]), None if alpha.min() == 255 else alpha)
+    channels = len(image.getbands())
+    has_alpha = image.mode in ("LA", "RGBA")
+    pixels = np.empty((image.height, image.width, channels - has_alpha), np.uint8)
+    alpha = np.empty((image.height, image.width), np.uint8) if has_alpha else None
+    for top in range(0, image.height, STRIP):  # Pillow would make two copies of the whole on the way
+        bottom = min(top + STRIP, image.height)
+        samples = np.asarray(image.crop((0, top, image.width, bottom))).reshape(bottom - top, image.width, channels)
+        pixels[top:bottom] = samples[:, :, :-1] if has_alpha else samples
+        if alpha is not None:
+            alpha[top:bottom] = samples[:, :, -1]
+    return Picture(pixels, None if alpha is None or alpha.min() == 255 else alpha)
 
 
 def flattened(band: Band) -> Pixels:

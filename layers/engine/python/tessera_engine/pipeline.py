@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Set
 from dataclasses import dataclass
 from io import BytesIO
 from typing import Any, BinaryIO
@@ -11,7 +11,7 @@ from tessera.job import Limits
 from tessera.recipe import Encode, EnhanceFace, ImageFormat, Operation, Recipe, Thumbnail, Upscale
 
 from tessera_engine import models, steps
-from tessera_engine.header import probe
+from tessera_engine.header import WEB, SourceFormat, probe
 from tessera_engine.imageio import check_limits, decode
 from tessera_engine.steps import Tools, Work
 
@@ -60,13 +60,15 @@ def carry_out(
     stand_in: models.StandIn,
     listener: Callable[[float], None],
     sink: BinaryIO | None = None,
+    formats: Set[SourceFormat] = WEB,
 ) -> Product:
     """Raises an EngineError; anything else is a fault of ours. Sizes and models are checked before pixels are read.
 
     The file is written to `sink` while it is made, from its first byte to its last, without seeking; what is there
     when an error is raised is to be thrown away. Without a sink the file is the product's `encoded`.
+    `formats` are those that are accepted; every further one is a further decoder that reads strangers' bytes.
     """
-    info, target = probe(source), recipe.encode()
+    info, target = probe(source, formats), recipe.encode()
     check_limits(info, recipe.scale(), target.format, limits)
     meter = Meter(effort(recipe, info.pixels, stand_in), listener)
     listener(0.0)
