@@ -11,7 +11,7 @@ import onnxruntime
 import PIL
 from tessera_engine.cores import usable_cores
 
-from bench import quality, speed
+from bench import encoders, quality, speed
 
 
 def machine() -> str:
@@ -31,6 +31,8 @@ def main() -> None:
     quality.print_table(options.data)
     speed.print_enlarging()
     speed.print_shares()
+    speed.print_bands()
+    encoders.print_table(options.data)
     speed.print_memory()
 
 

@@ -10,12 +10,16 @@ import sys
 import time
 from collections.abc import Callable
 from functools import partial
+from io import BytesIO
+from itertools import product
 from statistics import median
 
 import numpy as np
 from PIL import Image
 from tessera.recipe import Encode
 from tessera_engine import imageio, models, tiling
+from tessera_engine.encoders import encoder
+from tessera_engine.enlargement import Enlargement
 from tessera_engine.header import probe
 from tessera_engine.picture import Picture
 from tessera_engine.preview import Preview
@@ -114,9 +118,36 @@ def print_shares() -> None:
 
 
 def print_memory() -> None:
-    print("Peak memory: bytes in, enlarged JPEG out, one process each")
-    for width, height, scale in ((64, 64, 4), (1024, 768, 4), (2048, 1536, 4)):
-        size = [str(number) for number in (width, height, scale)]
-        peak = subprocess.run([sys.executable, "-m", "bench.once", *size], check=True, capture_output=True, text=True)
-        print(f"  {width} x {height} x{scale}".ljust(30) + peak.stdout.strip().rjust(12))
+    print("Peak memory of a process with everything in it: JPEG in, enlarged picture to a file")
+    print("  " + "".ljust(36) + "peak".rjust(10) + "above decoded input".rjust(22))
+    sizes = ((1024, 1024, 4), (2048, 2048, 4), (2900, 2160, 4), (1450, 1080, 8))  # 17, 67, 100, 100 MP
+    for (width, height, scale), kind in product(sizes, ("jpeg", "png")):
+        words = [str(width), str(height), str(scale), kind]
+        ran = subprocess.run([sys.executable, "-m", "bench.once", *words], check=True, capture_output=True, text=True)
+        peak = int(ran.stdout.split()[0]) if ran.stdout[0].isdigit() else 0
+        name = f"{width} x {height} x{scale} to {kind.upper()}, {width * height * scale**2 / 1e6:.0f} MP"
+        print(f"  {name:36}{peak:6} MiB{peak - width * height * 3 / 2**20:18.0f} MiB")
     print()
+
+
+def print_bands() -> None:
+    source = scene(WIDTH, HEIGHT)
+    (weights,) = models.DEFAULT.passes(4)
+    made = Enlargement(models.network(weights), source, None, b"", tiling.TILE, lambda _: None)
+    for kind in ("jpeg", "png"):
+        options = Encode.model_validate({"format": kind})
+        times = seconds(
+            {
+                "in bands": partial(in_bands, made, options),
+                "whole": lambda options=options: imageio.encode(made.whole(), options),  # type: ignore[misc]
+            }
+        )
+        print(f"Enlarged x4 and written as {kind.upper()}: bands / whole {times['in bands'] / times['whole']:.2f}")
+    print()
+
+
+def in_bands(made: Enlargement, options: Encode) -> None:
+    writer = encoder(BytesIO(), made, options, b"")
+    for band in made.bands():
+        writer.write(band)
+    writer.finish()

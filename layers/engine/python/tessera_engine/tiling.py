@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,6 +33,22 @@ class Network(Protocol):
     def halo(self) -> int: ...
 
     def enlarge(self, tile: Pixels) -> Pixels: ...
+
+
+@runtime_checkable
+class EdgeNetwork(Network, Protocol):
+    """A network that knows what to do at a picture's edge, wants tiles to start at multiples of `align`, and knows
+    how large they may be: with a wide halo small tiles would be nothing but halo.
+    """
+
+    @property
+    def align(self) -> int: ...
+
+    @property
+    def side(self) -> int: ...
+
+    def at_edge(self, outside: Padding) -> Network:
+        """The network for a tile of whose halo `outside` lies beyond the picture."""
 
 
 @dataclass(frozen=True)
@@ -70,6 +86,15 @@ class Region:
             self.height + padding.top + padding.bottom,
         )
 
+    def beyond(self, width: int, height: int) -> Padding:
+        """How far the region reaches out of a picture."""
+        return Padding(
+            max(0, -self.left),
+            max(0, -self.top),
+            max(0, self.left + self.width - width),
+            max(0, self.top + self.height - height),
+        )
+
     def scaled(self, scale: int) -> Region:
         return Region(self.left * scale, self.top * scale, self.width * scale, self.height * scale)
 
@@ -92,22 +117,24 @@ def mirrored(start: int, length: int, size: int) -> NDArray[np.intp]:
     return np.minimum(along, period - along)
 
 
-def plan(width: int, height: int, widest: int, highest: int) -> list[list[Region]]:
-    """Rows of regions of one shape, at most `widest` x `highest`, that cover the picture.
+def plan(width: int, height: int, widest: int, highest: int, align: int = 1) -> list[list[Region]]:
+    """Rows of regions of one shape, at most `widest` x `highest`, that cover the picture and start at multiples of
+    `align`, for which they may be larger by up to 2 * align - 2.
 
     Equal shapes let a backend plan its memory once. Where a side does not divide, the last regions overlap those
     before them by a few pixels, which are computed twice with the same result.
     """
-    columns, wide = _cuts(width, widest)
-    rows, high = _cuts(height, highest)
+    columns, wide = _cuts(width, widest, align)
+    rows, high = _cuts(height, highest, align)
     return [[Region(left, top, wide, high) for left in columns] for top in rows]
 
 
-def _cuts(size: int, tile: int) -> tuple[list[int], int]:
+def _cuts(size: int, tile: int, align: int) -> tuple[list[int], int]:
     """Starts and the common length of the fewest pieces of at most `tile`."""
-    pieces = math.ceil(size / tile)
-    length = math.ceil(size / pieces)
-    return [min(number * length, size - length) for number in range(pieces)], length
+    length = min(size, max(align, math.ceil(size / math.ceil(size / tile))))
+    length += (size - length) % align
+    step = max(align, length - length % align)
+    return [*range(0, size - length, step), size - length], length
 
 
 def shape(width: int, scale: int, tile: int) -> tuple[int, int]:
@@ -125,13 +152,17 @@ def bands(network: Network, pixels: Pixels, *, tile: int, done: Callable[[int], 
     height, width, channels = pixels.shape
     scale = network.scale
     halo = Padding.all(network.halo)
+    edges = network if isinstance(network, EdgeNetwork) else None
+    largest = (edges.side, edges.side) if edges else shape(width, scale, tile)
     finished = 0  # input rows; the last band begins with some of the band before where the height does not divide
-    for row in plan(width, height, *shape(width, scale, tile)):
+    for row in plan(width, height, *largest, align=edges.align if edges else 1):
         top, high = row[0].top, row[0].height
         band = np.empty((high * scale, width * scale, channels), np.uint8)
         for region in row:
-            source = region.add_padding(halo).read(pixels)
-            enlarged = guard.enlarge(network, source if channels == 3 else source.repeat(3, axis=2))
+            around = region.add_padding(halo)
+            source = around.read(pixels)
+            tiled = edges.at_edge(around.beyond(width, height)) if edges else network
+            enlarged = guard.enlarge(tiled, source if channels == 3 else source.repeat(3, axis=2))
             replace(region, top=0).scaled(scale).write(enlarged if channels == 3 else grey(enlarged), band)
             done(region.pixels)
         yield band[(finished - top) * scale :]
