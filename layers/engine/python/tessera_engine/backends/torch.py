@@ -63,8 +63,8 @@ class TorchNetwork:
     """uint8 (h + 2 * halo, w + 2 * halo, 3) to uint8 (h * scale, w * scale, 3).
 
     `halved` averages 2 x 2 pixels of what the network gives, before it is rounded: its scale is half the network's.
-    `align`: a tile starts at multiples of it. `side`: of the largest tile that is computed in one go; it becomes smaller
-    when the device's memory does not suffice, and a tile that met that is computed anew.
+    `align`: a tile starts at multiples of it. `side`: of the largest tile that is computed in one go; it becomes
+    smaller when the device's memory does not suffice, and a tile that met that is computed anew.
     """
 
     def __init__(
@@ -133,7 +133,7 @@ class TorchNetwork:
         raise NetworkFault(NOT_FINITE)
 
     def _compute(self, net: Architecture, tile: Pixels, margin: Padding) -> tuple[Pixels, bool]:
-        """The enlarged middle, and whether all numbers were finite. Sides that do not divide are mirrored by a pixel."""
+        """The enlarged middle, and whether all numbers were finite. Odd sides are mirrored by a pixel."""
         unshuffle = self.align
         height, width, _ = tile.shape
         middle = height - margin.top - margin.bottom, width - margin.left - margin.right
@@ -182,7 +182,7 @@ class TorchNetwork:
         return strip.mul(255).round().to(torch.uint8)[0].permute(1, 2, 0)
 
     def _affordable(self) -> int:
-        """A tile whose values, halo included, fit into the memory; at least as large as its halo, which else is most."""
+        """A tile whose values, halo included, fit into the memory; not so small that it is mostly halo."""
         cuda = self.device.type == "cuda"
         memory = CUDA_SHARE * torch.cuda.mem_get_info(self.device)[0] if cuda else CPU_MEMORY
         side = math.isqrt(int(memory) // (self.net.widest * (2 if self.half is not None else 4))) - 2 * self.halo
@@ -196,7 +196,12 @@ def strips_of(first: int, last: int, row_bytes: int) -> list[tuple[int, int]]:
 
 
 def load(
-    files: tuple[tuple[str, bytes], ...], share: float, *, halved: bool = False, half_safe: bool = True, device: str = ""
+    files: tuple[tuple[str, bytes], ...],
+    share: float,
+    *,
+    halved: bool = False,
+    half_safe: bool = True,
+    device: str = "",
 ) -> TorchNetwork:
     """The network of one file, or of two: `share` of the first file's parameters and the rest of the second's.
 
@@ -257,7 +262,7 @@ def build(state: State) -> Architecture:
 
 def except_last_half(net: Architecture) -> Architecture:
     """A copy in half precision but for the last convolution, whose rounding would be seen."""
-    copy = deepcopy(net).half()
+    copy: Architecture = deepcopy(net).half()
     copy.last.float()
     return copy
 
