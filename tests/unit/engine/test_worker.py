@@ -227,3 +227,15 @@ def test_a_long_silence_is_broken(bucket: Any, storage: Storage, make_job: Calla
         now[0] += worker.HEARTBEAT_SECONDS
         progress(0.01)
     assert len(bucket.puts()) == 4
+
+
+def test_a_large_result_goes_by_way_of_a_file(
+    bucket: Any, storage: Storage, make_job: Callable[..., Job], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    worker.run(make_job(), storage=storage)
+    in_memory = bucket.objects["result"]
+    monkeypatch.setattr(worker, "IN_MEMORY", 100)
+    bucket.refuse = {"PUT /result": [503]}  # and is sent from its start again
+    outcome = worker.run(make_job(), storage=storage)
+    assert bucket.objects["result"] == in_memory
+    assert outcome.bytes == len(in_memory)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import BinaryIO
 
 import urllib3
 
@@ -53,8 +55,11 @@ class Storage:
             raise SourceUnavailable(GONE)
         raise LinkExpired(EXPIRED)
 
-    def write(self, url: str, body: bytes, content_type: str) -> None:
-        """LinkExpired when storage refuses, StorageUnreachable when it cannot be reached: the object is not there."""
+    def write(self, url: str, body: bytes | BinaryIO, content_type: str) -> None:
+        """Bytes, or a file from its start.
+
+        LinkExpired when storage refuses, StorageUnreachable when it cannot be reached: the object is not there.
+        """
         answer = self._persist(lambda: self._put(url, body, content_type))
         if not 200 <= answer.status < 300:
             raise LinkExpired(EXPIRED)
@@ -91,6 +96,16 @@ class Storage:
                     raise SourceUnavailable(TOO_LARGE)
             return Answer(response.status, bytes(body))
 
-    def _put(self, url: str, body: bytes, content_type: str) -> Answer:
-        response = self.pool.request("PUT", url, body=body, headers={"Content-Type": content_type}, redirect=False)
+    def _put(self, url: str, body: bytes | BinaryIO, content_type: str) -> Answer:
+        headers = {"Content-Type": content_type, "Content-Length": str(size_of(body))}
+        response = self.pool.request("PUT", url, body=body, headers=headers, redirect=False)
         return Answer(response.status)
+
+
+def size_of(body: bytes | BinaryIO) -> int:
+    """In bytes; a file is left at its start."""
+    if isinstance(body, bytes):
+        return len(body)
+    size = body.seek(0, os.SEEK_END)
+    body.seek(0)
+    return size

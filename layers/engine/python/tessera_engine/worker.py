@@ -11,6 +11,8 @@ import logging
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from tempfile import SpooledTemporaryFile
+from typing import BinaryIO, cast
 
 from tessera.job import Job, JobError, Outcome, Report
 from tessera.recipe import CONTENT_TYPES
@@ -18,11 +20,12 @@ from tessera.recipe import CONTENT_TYPES
 from tessera_engine.errors import EngineError, LinkExpired, TooLate
 from tessera_engine.models import StandIn
 from tessera_engine.pipeline import Product, carry_out
-from tessera_engine.transfer import Storage, StorageUnreachable
+from tessera_engine.transfer import Storage, StorageUnreachable, size_of
 
 logger = logging.getLogger(__name__)
 
 JSON = "application/json"
+IN_MEMORY = 32 * 1024 * 1024  # bytes of a result; a larger one is put into a temporary file
 REPORT_SECONDS, REPORT_STEP = 1.5, 0.1  # progress is written no sooner and for no less than this, but
 HEARTBEAT_SECONDS = 20  # at least so often: a worker that is silent for long is given up
 
@@ -73,14 +76,16 @@ def _finish(job: Job, stand_in: StandIn, storage: Storage, clock: Callable[[], f
     began = clock()
     progress = Progress(job, storage, clock)
     source = storage.read(job.source_url, job.source_etag)
-    product = carry_out(job.recipe, source, job.limits, stand_in=stand_in, listener=progress)
-    outcome = done(product, seconds=clock() - began)
-    check_time(job, clock)
-    if product.thumbnail:
-        storage.write(job.thumbnail_url, product.thumbnail, CONTENT_TYPES["webp"])
-    storage.write(job.report_url, to_json(Report(progress=1.0, outcome=outcome)), JSON)
-    check_time(job, clock)
-    storage.write(job.result_url, product.encoded, CONTENT_TYPES[product.format])
+    with SpooledTemporaryFile(IN_MEMORY) as file:  # a picture of 144 megapixels can be 400 MB as PNG
+        encoded = cast(BinaryIO, file)
+        product = carry_out(job.recipe, source, job.limits, stand_in=stand_in, listener=progress, sink=encoded)
+        outcome = done(product, size_of(encoded), seconds=clock() - began)
+        check_time(job, clock)
+        if product.thumbnail:
+            storage.write(job.thumbnail_url, product.thumbnail, CONTENT_TYPES["webp"])
+        storage.write(job.report_url, to_json(Report(progress=1.0, outcome=outcome)), JSON)
+        check_time(job, clock)
+        storage.write(job.result_url, encoded, CONTENT_TYPES[product.format])
     return outcome
 
 
@@ -91,13 +96,13 @@ def _fail(job: Job, storage: Storage, error: JobError) -> Outcome:
     return outcome
 
 
-def done(product: Product, seconds: float) -> Outcome:
+def done(product: Product, size: int, seconds: float) -> Outcome:
     return Outcome(
         status="done",
         width=product.width,
         height=product.height,
         format=product.format,
-        bytes=len(product.encoded),
+        bytes=size,
         model=product.model,
         stand_in=product.stand_in,
         notes=product.notes,
