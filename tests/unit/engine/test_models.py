@@ -3,10 +3,13 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
-from tessera_engine import models
+from tessera_engine import catalogue, models
 from tessera_engine.errors import ModelUnavailable
 
 UPSCAYL = (
@@ -39,13 +42,67 @@ def test_all_twelve_names_lead_into_the_catalogue() -> None:
     assert set(models.ALIASES.values()) <= set(models.CATALOGUE)
 
 
+@pytest.mark.parametrize("name", [*models.CATALOGUE, *UPSCAYL])
+@pytest.mark.parametrize(("scale", "passes"), [(2, [2]), (4, [4]), (8, [2, 4])])
+def test_every_model_has_a_way_to_every_scale(name: str, scale: int, passes: list[int]) -> None:
+    model = models.CATALOGUE[models.ALIASES.get(name, name)]
+    assert [weights.scale for weights in model.needed(scale)] == passes
+
+
+def test_only_listed_public_files_are_made_use_of() -> None:
+    used = {file for model in models.CATALOGUE.values() for file in model.files}
+    assert used == set(catalogue.FILES.values())
+    for file in used:
+        assert file.size > 1_000_000 and len(bytes.fromhex(file.sha256)) == 32
+        assert file.path.endswith(f"/{file.name}")
+
+
+@pytest.fixture
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty cache directory."""
+    monkeypatch.setenv("TESSERA_MODELS", str(tmp_path))
+    return tmp_path
+
+
+@pytest.fixture
+def torch_found(monkeypatch: pytest.MonkeyPatch) -> dict[str, bool]:
+    """Whether the catalogue takes PyTorch for installed, whether it is or not."""
+    found = {"torch": True}
+    monkeypatch.setattr(models.importlib.util, "find_spec", lambda name: object() if found[name] else None)
+    return found
+
+
 @pytest.mark.parametrize("name", UPSCAYL)
 @pytest.mark.parametrize("scale", [2, 4, 8])
-def test_the_default_stands_in_and_says_so(name: str, scale: int, tmp_path: Path) -> None:
+def test_the_default_stands_in_and_says_so(name: str, scale: int, cache: Path) -> None:
     choice = models.choose(name, scale, "allow")
     assert (choice.model, choice.stand_in) == (models.DEFAULT, True)
-    with pytest.raises(ModelUnavailable, match=name):
+    with pytest.raises(ModelUnavailable, match=rf"{name}.*must be fetched"):
         models.choose(name, scale, "refuse")
+
+
+def test_a_fetched_file_and_its_backend_make_a_model(cache: Path, torch_found: dict[str, bool]) -> None:
+    (cache / catalogue.GENERAL.name).write_bytes(b"its bytes are looked at when it is loaded")
+    for scale in (2, 4, 8):
+        choice = models.choose("upscayl-lite-4x", scale, "refuse")
+        assert (choice.model.name, choice.stand_in) == ("realesr-general-x4v3", False)
+    with pytest.raises(ModelUnavailable, match=r"general-wdn-x4v3\.pth must be fetched"):
+        models.choose("clear-boost-4x", 4, "refuse")
+
+
+def test_what_to_install_is_said_when_pytorch_is_missing(cache: Path, torch_found: dict[str, bool]) -> None:
+    (cache / catalogue.GENERAL.name).write_bytes(b"")
+    torch_found["torch"] = False
+    with pytest.raises(ModelUnavailable, match="pip install torch safetensors"):
+        models.choose("upscayl-lite-4x", 4, "refuse")
+    assert models.choose("upscayl-lite-4x", 4, "allow").stand_in
+
+
+def test_the_engine_itself_needs_no_torch() -> None:
+    """Blocked, not absent: the test means the same where it is installed."""
+    modules = "worker, models, pull, __main__"
+    script = f"import sys; sys.modules['torch'] = None; from tessera_engine import {modules}"
+    subprocess.run([sys.executable, "-c", script], check=True, env={"PYTHONPATH": os.pathsep.join(sys.path)})
 
 
 @pytest.mark.parametrize(("scale", "passes"), [(2, [2]), (4, [4]), (8, [2, 4])])
@@ -60,8 +117,8 @@ def test_an_unknown_name_is_refused_whatever_may_stand_in() -> None:
         models.choose("nonsense", 4, "allow")
 
 
-def test_nothing_runs_when_even_the_default_is_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(models, "WEIGHTS", tmp_path)
+def test_nothing_runs_when_even_the_default_is_missing(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(models, "WEIGHTS", cache)
     with pytest.raises(ModelUnavailable):
         models.choose("upscayl-lite-4x", 4, "allow")
 

@@ -1,19 +1,22 @@
-"""The catalogue: which networks exist, where their weights are, and which of them answers to which name.
+"""The catalogue: which networks exist, what they are made of, and which of them answers to which name.
 
-A name that another service uses for a model is mapped to the nearest network of ours. Nothing here claims to be that
-service's model. Where the weights of a network are not installed, the default network may stand in for it, and the
-outcome says so.
+A name that another service uses for a model is mapped to a network of ours or of the public, or to a composition of
+public ones. Nothing here claims to be that service's model. Where a network's files or its backend are not installed,
+the default network may stand in for it, and the outcome says so.
 """
 
 from __future__ import annotations
 
 import hashlib
+import importlib.util
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Literal
 
+from tessera_engine import catalogue
 from tessera_engine.backends import onnx
+from tessera_engine.catalogue import File
 from tessera_engine.errors import ModelUnavailable
 from tessera_engine.tiling import Network
 
@@ -35,24 +38,98 @@ class Weights:
     halo: int
 
     @property
-    def installed(self) -> bool:
-        return (WEIGHTS / self.file).is_file()
+    def files(self) -> tuple[File, ...]:
+        """What has to be pulled: nothing, the file is shipped."""
+        return ()
+
+    @property
+    def obstacle(self) -> str:
+        """Why this cannot run here; empty when it can."""
+        return "" if (WEIGHTS / self.file).is_file() else f"{self.file} is missing"
+
+    def load(self) -> Network:
+        """ValueError when the file's bytes are not the listed ones."""
+        data = (WEIGHTS / self.file).read_bytes()
+        if hashlib.sha256(data).hexdigest() != self.sha256:
+            raise ValueError(f"{self.file} is not the file that the catalogue lists")
+        return onnx.load(data, self.scale, self.halo)
+
+
+@dataclass(frozen=True)
+class Pulled:
+    """A public file, or the interpolation of two: `share` of the first one's parameters, the rest of the second's.
+
+    `halved` averages 2 x 2 pixels of a network that enlarges 4 times, before they are rounded.
+    """
+
+    files: tuple[File, ...]
+    share: float = 1.0
+    halved: bool = False
+
+    @property
+    def scale(self) -> int:
+        return self.files[0].scale // 2 if self.halved else self.files[0].scale
+
+    @property
+    def halo(self) -> int:
+        return self.files[0].halo
+
+    @property
+    def obstacle(self) -> str:
+        """Why this cannot run here; empty when it can."""
+        directory = catalogue.cache_directory()
+        if missing := [file.name for file in self.files if not (directory / file.name).is_file()]:
+            return f"{' and '.join(missing)} must be fetched: python -m tessera_engine models pull"
+        if importlib.util.find_spec("torch") is None:
+            return "it runs on PyTorch, which is not installed: pip install torch safetensors"
+        return ""
+
+    def load(self) -> Network:
+        """ValueError when a file's bytes are not the listed ones; then nothing of it has been read as a network."""
+        from tessera_engine.backends import torch  # the only way to it, so that nothing else needs torch
+
+        directory = catalogue.cache_directory()
+        contents = tuple((file.name, (directory / file.name).read_bytes()) for file in self.files)
+        for file, (_, data) in zip(self.files, contents, strict=True):
+            file.check(data)
+        half_safe = all(file.half_safe for file in self.files)
+        network = torch.load(contents, self.share, halved=self.halved, half_safe=half_safe)
+        if (network.scale, network.halo) != (self.scale, self.halo):
+            raise ValueError(f"{self.files[0].name} is another network than the catalogue says")
+        return network
+
+
+AnyWeights = Weights | Pulled
 
 
 @dataclass(frozen=True)
 class Model:
     name: str
     architecture: str
-    weights: tuple[Weights, ...]
+    weights: tuple[AnyWeights, ...]
     licence: str
     description: str
 
-    def passes(self, scale: int) -> tuple[Weights, ...]:
-        """The weights to run one after another for an enlargement of 2, 4 or 8; empty when one of them is missing."""
-        installed = {weights.scale: weights for weights in self.weights if weights.installed}
-        if not installed.keys() >= set(PASSES[scale]):
-            return ()
-        return tuple(installed[factor] for factor in PASSES[scale])
+    @property
+    def files(self) -> tuple[File, ...]:
+        """All public files that it needs for all its scales, each once."""
+        return tuple(dict.fromkeys(file for weights in self.weights for file in weights.files))
+
+    def needed(self, scale: int) -> tuple[AnyWeights, ...]:
+        """The weights to run one after another for an enlargement of 2, 4 or 8, installed or not."""
+        own = {weights.scale: weights for weights in self.weights}
+        return tuple(own[factor] for factor in PASSES[scale] if factor in own)
+
+    def obstacle(self, scale: int) -> str:
+        """Why it cannot enlarge so here; empty when it can."""
+        needed = self.needed(scale)
+        if len(needed) < len(PASSES[scale]):
+            return "it has no weights for that scale"
+        return next((weights.obstacle for weights in needed if weights.obstacle), "")
+
+    def passes(self, scale: int) -> tuple[AnyWeights, ...]:
+        """The weights to run one after another for an enlargement of 2, 4 or 8; empty when something is missing."""
+        return () if self.obstacle(scale) else self.needed(scale)
 
 
 @dataclass(frozen=True)
@@ -60,7 +137,7 @@ class Choice:
     """What will run: `stand_in` is true when `model` is not the one that the name means."""
 
     model: Model
-    passes: tuple[Weights, ...]
+    passes: tuple[AnyWeights, ...]
     stand_in: bool
 
 
@@ -75,76 +152,67 @@ DEFAULT = Model(
     description="Small and quick; adds nothing that the picture does not show. Made by training/.",
 )
 
-# The official files of xinntao/Real-ESRGAN's releases; halos are receptive radii, rounded up.
+
+def _public(
+    name: str, files: tuple[File, ...], description: str, *, share: float = 1.0, at_2: File | None = None
+) -> Model:
+    """A model of public files that enlarge 4 times; `at_2` is one that enlarges twice, else the others are halved."""
+    twice = Pulled((at_2,)) if at_2 else Pulled(files, share, halved=True)
+    return Model(name, files[0].architecture, (twice, Pulled(files, share)), catalogue.LICENCE, description)
+
+
 REAL_ESRGAN = (
-    Model(
-        name="realesrgan-x4plus",
-        architecture="RRDBNet, 64 features, 23 blocks",
-        weights=(
-            Weights(
-                "RealESRGAN_x4plus.pth", "4fa0d38905f75ac06eb49a7951b426670021be3018265fd191d2125df9d682f1", 4, 349
-            ),
-            Weights(
-                "RealESRGAN_x2plus.pth", "49fafd45f8fd7aa8d31ab2a22d14d91b536c34494a5cfe31eb5d89c2fa266abb", 2, 697
-            ),
-        ),
-        licence="BSD-3-Clause",
-        description="Restores photographs and invents fine texture.",
+    _public(
+        "realesrgan-x4plus",
+        (catalogue.X4PLUS,),
+        "Restores photographs and invents fine texture.",
+        at_2=catalogue.X2PLUS,
     ),
-    Model(
-        name="realesrnet-x4plus",
-        architecture="RRDBNet, 64 features, 23 blocks",
-        weights=(
-            Weights(
-                "RealESRNet_x4plus.pth", "a820b9bde89a874d7599d545567308ce6c128fc8754a53208eda016d40aa81df", 4, 349
-            ),
-        ),
-        licence="BSD-3-Clause",
-        description="Restores photographs without inventing texture.",
-    ),
-    Model(
-        name="realesrgan-x4plus-anime",
-        architecture="RRDBNet, 64 features, 6 blocks",
-        weights=(
-            Weights(
-                "RealESRGAN_x4plus_anime_6B.pth",
-                "f872d837d3c90ed2e05227bed711af5671a6fd1c9f7d7e91c911a61f155e99da",
-                4,
-                94,
-            ),
-        ),
-        licence="BSD-3-Clause",
-        description="For drawings: clean lines and flat colours.",
-    ),
-    Model(
-        name="realesr-general-x4v3",
-        architecture="SRVGGNetCompact, 64 features, 32 convolutions",
-        weights=(
-            Weights(
-                "realesr-general-x4v3.pth", "8dc7edb9ac80ccdc30c3a5dca6616509367f05fbc184ad95b731f05bece96292", 4, 34
-            ),
-        ),
-        licence="BSD-3-Clause",
-        description="Restores photographs at a fifteenth of realesrgan-x4plus' work.",
-    ),
+    _public("realesrnet-x4plus", (catalogue.NET_X4PLUS,), "Restores photographs without inventing texture: soft."),
+    _public("realesrgan-x4plus-anime", (catalogue.ANIME_6B,), "For drawings: clean lines and flat colours."),
+    _public("realesr-animevideov3", (catalogue.ANIME_VIDEO,), "For drawings in motion: small and calm."),
+    _public("realesr-general-x4v3", (catalogue.GENERAL,), "Restores photographs at a fifteenth of x4plus' work."),
 )
 
-CATALOGUE = {model.name: model for model in (DEFAULT, *REAL_ESRGAN)}
 
-# Upscayl's names -> ours, by what they are meant for.
+def general(strength: int) -> Model:
+    """realesr-general-x4v3 that removes `strength` per cent of the noise that it could remove, 0 to 100."""
+    return _public(
+        f"realesr-general-x4v3-denoise-{strength}",
+        (catalogue.GENERAL, catalogue.GENERAL_WDN),
+        f"{strength} % realesr-general-x4v3, {100 - strength} % its partner that leaves noise in.",
+        share=strength / 100,
+    )
+
+
+def mixed(texture: int) -> Model:
+    """`texture` per cent of RealESRGAN_x4plus, which invents, and the rest of RealESRNet_x4plus, which does not."""
+    return _public(
+        f"realesrgan-x4plus-texture-{texture}",
+        (catalogue.X4PLUS, catalogue.NET_X4PLUS),
+        f"{texture} % RealESRGAN_x4plus, {100 - texture} % RealESRNet_x4plus.",
+        share=texture / 100,
+    )
+
+
+COMPOSITIONS = (general(50), general(75), *(mixed(texture) for texture in (20, 35, 50, 65, 75, 90)))
+
+CATALOGUE = {model.name: model for model in (DEFAULT, *REAL_ESRGAN, *COMPOSITIONS)}
+
+# Upscayl's names -> networks by what the names promise. Ours to choose: they are not that service's networks.
 ALIASES = {
     "upscayl-standard-4x": "realesrgan-x4plus",
     "upscayl-lite-4x": "realesr-general-x4v3",
-    "clear-boost-4x": "realesrgan-x4plus",
-    "crystal-plus-4x": "realesrgan-x4plus",
+    "clear-boost-4x": "realesr-general-x4v3-denoise-50",
+    "crystal-plus-4x": "realesrgan-x4plus-texture-75",
     "digital-art-4x": "realesrgan-x4plus-anime",
     "digital-art-plus-4x": "realesrgan-x4plus-anime",
-    "natural-max-4x": "realesrnet-x4plus",
-    "natural-plus-4x": "realesrnet-x4plus",
-    "nature-boost-4x": "realesrgan-x4plus",
-    "pure-boost-4x": "realesrnet-x4plus",
-    "quick-clear-4x": "realesr-general-x4v3",
-    "texture-boost-4x": "realesrgan-x4plus",
+    "natural-max-4x": "realesrgan-x4plus-texture-35",
+    "natural-plus-4x": "realesrgan-x4plus-texture-50",
+    "nature-boost-4x": "realesrgan-x4plus-texture-65",
+    "pure-boost-4x": "realesrgan-x4plus-texture-20",
+    "quick-clear-4x": "realesr-general-x4v3-denoise-75",
+    "texture-boost-4x": "realesrgan-x4plus-texture-90",
 }
 
 
@@ -156,14 +224,12 @@ def choose(name: str, scale: int, stand_in: StandIn) -> Choice:
     if passes := model.passes(scale):
         return Choice(model, passes, stand_in=False)
     if stand_in == "refuse" or not (passes := DEFAULT.passes(scale)):
-        raise ModelUnavailable(f"The model {name!r} is not installed here for an enlargement of {scale}.")
+        why = model.obstacle(scale)
+        raise ModelUnavailable(f"The model {name!r} is not installed here for an enlargement of {scale}: {why}.")
     return Choice(DEFAULT, passes, stand_in=True)
 
 
 @cache
-def network(weights: Weights) -> Network:
+def network(weights: AnyWeights) -> Network:
     """Loaded once per process, after its bytes have been found to be the catalogue's."""
-    data = (WEIGHTS / weights.file).read_bytes()
-    if hashlib.sha256(data).hexdigest() != weights.sha256:
-        raise ValueError(f"{weights.file} is not the file that the catalogue lists")
-    return onnx.load(data, weights.scale, weights.halo)
+    return weights.load()
