@@ -9,7 +9,7 @@ VENV := .venv/bin
 INSTALL := $(VENV)/python -m pip install -qq --constraint constraints.txt
 SOURCES := layers/core/python:layers/engine/python:functions:client
 
-.PHONY: demo serve test check bench train sam-check build clean
+.PHONY: demo serve test test-torch check bench train sam-check build clean
 
 demo: .venv/local  ## Upscale the bundled sample, or IMAGE=path, on this machine and show every hop.
 	@$(VENV)/python -m infra.local demo $(if $(IMAGE),"$(IMAGE)")
@@ -20,6 +20,9 @@ serve: .venv/local  ## The stack in the foreground; PORT=, API_KEY=, STATE=, PAR
 
 test: .venv/test  ## All tests.
 	$(VENV)/python -m pytest -q -n 2 --dist loadfile
+
+test-torch: .venv-torch/done  ## The real networks on PyTorch, with weights from WEIGHTS=folder where there are any.
+	$(if $(WEIGHTS),TESSERA_TEST_WEIGHTS="$(WEIGHTS)") .venv-torch/bin/python -m pytest -q --confcutdir=tests/torch tests/torch
 
 check: .venv/check  ## Lint, types, who imports whom, the template.
 	$(VENV)/ruff check .
@@ -41,7 +44,7 @@ build: sam-check  ## Packages for `sam deploy`.
 	PATH="$(CURDIR)/.venv-sam/bin:$$PATH" .venv-sam/bin/sam build --template template.yaml
 
 clean:
-	rm -rf .venv .venv-sam .venv-training .aws-sam var build
+	rm -rf .venv .venv-sam .venv-torch .venv-training .aws-sam var build
 
 # ---------------------------------------------------------------- set-up
 .venv/bin/python:
@@ -65,6 +68,12 @@ clean:
 .venv-sam/done: pyproject.toml
 	$(PYTHON) -m venv .venv-sam
 	.venv-sam/bin/python -m pip install -qq aws-sam-cli==1.170.0
+	@touch $@
+
+.venv-torch/done: pyproject.toml constraints.txt
+	@$(PYTHON) -m venv .venv-torch
+	@.venv-torch/bin/python -m pip install -qq --upgrade pip==26.3
+	@.venv-torch/bin/python -m pip install -qq --constraint constraints.txt --group torch
 	@touch $@
 
 .venv-training/done: pyproject.toml

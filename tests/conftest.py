@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from importlib.util import find_spec
 from typing import Any
 
 import pytest
@@ -9,6 +10,9 @@ from moto import mock_aws
 
 from infra.local.transactions import as_aws
 from tests.world import REGION, World, make_world
+
+# The real networks run on PyTorch, which the service does not need: `make test-torch` has an environment of its own.
+collect_ignore = [] if find_spec("torch") else ["torch"]
 
 # Clients made by a test must never find real credentials.
 os.environ.update(AWS_ACCESS_KEY_ID="testing", AWS_SECRET_ACCESS_KEY="testing", AWS_DEFAULT_REGION=REGION)
