@@ -5,8 +5,8 @@ The one module of the engine that imports torch, and nothing imports it before s
 A tile is computed in two stages. The features, most of the work, are made at the input's size for the tile with its
 halo; the tail, which needs much memory per pixel and little halo, enlarges the tile's middle in strips. Beyond the
 picture's edge the convolutions see zeros, as in the network's own forward pass on the whole picture. So the result is
-that forward pass, whatever the tiling. On the CPU it is equal to the last bit: with channels-last tensors oneDNN adds
-in one order whatever the shape (with planar ones it does not).
+that forward pass, whatever the tiling. On the CPU it is equal to the last bit for tiles from SMALLEST on: with
+channels-last tensors oneDNN adds in one order whatever the shape (with planar ones it does not).
 """
 
 from __future__ import annotations
