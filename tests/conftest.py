@@ -16,6 +16,7 @@ collect_ignore = [] if find_spec("torch") else ["torch"]
 
 # Clients made by a test must never find real credentials.
 os.environ.update(AWS_ACCESS_KEY_ID="testing", AWS_SECRET_ACCESS_KEY="testing", AWS_DEFAULT_REGION=REGION)
+os.environ["TESSERA_MODELS"] = os.devnull  # nor the models that somebody has pulled
 os.environ.setdefault("POWERTOOLS_SERVICE_NAME", "tessera")
 os.environ.setdefault("POWERTOOLS_TRACE_DISABLED", "true")
 
