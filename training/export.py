@@ -89,19 +89,20 @@ def graph(state: dict[str, torch.Tensor], scale: int) -> onnx.ModelProto:
     return model
 
 
-def card(state: dict[str, Any], weights: bytes, data: Path) -> dict[str, Any]:
+def card(state: dict[str, Any], weights: bytes, run: Path, data: Path, before: list[str]) -> dict[str, Any]:
     """How the weights were made and what they score, measured on the file that is shipped."""
     plan, scale = state["plan"], state["plan"]["scale"]
-    start = f" --body-from {plan['body_from']}" if plan["body_from"] else ""
-    train = f"python -m training.train --scale {scale} --run training/runs/x{scale}{start} --steps"
+    start = f" --start-from {plan['start_from']}" if plan["start_from"] else ""
+    train = f"python -m training.train --scale {scale} --run {run}{start} --steps"
     return {
         "file": f"{DEFAULT.name}-x{scale}.onnx",
         "sha256": hashlib.sha256(weights).hexdigest(),
         "licence": DEFAULT.licence,
         "architecture": f"{DEFAULT.architecture}, scale {scale}, halo {RADIUS}",
         "commands": [
+            *before,
             *(f"{train} {steps}  # from step {first} on" for first, steps in state["cosines"]),
-            f"python -m training.export training/runs/x{scale}",
+            f"python -m training.export {run}",
         ],
         "plan": plan,
         "steps_done": state["step"],
@@ -116,11 +117,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Write a run's averaged weights as ONNX, with their card.")
     parser.add_argument("run", type=Path, help="folder of the checkpoint")
     parser.add_argument("--data", type=Path, default=Path("../shared/data"), help="has set5/, set14/ and kodak/")
+    parser.add_argument("--before", action="append", default=[], help="a command of the run that this one started from")
     parser.add_argument("--target", type=Path, default=WEIGHTS)
     options = parser.parse_args()
     state = torch.load(options.run / "checkpoint.pt", weights_only=True)
     weights = graph(state["average"], state["plan"]["scale"]).SerializeToString()
-    facts = card(state, weights, options.data)
+    facts = card(state, weights, options.run, options.data, options.before)
     file = options.target / facts["file"]
     file.write_bytes(weights)
     file.with_suffix(".json").write_text(json.dumps(facts, indent=2) + "\n")

@@ -16,24 +16,31 @@ RADIUS = DEPTH + 2  # input pixels around a pixel that its enlargement depends o
 
 
 class M6C48(nn.Module):
-    """RGB (N, 3, H, W) in 0..1 to RGB (N, 3, H * scale, W * scale), about 0..1 (not clipped). 146,832 weights at x4."""
+    """RGB in 0..1 to RGB of about 0..1 (not clipped). 146,832 weights at x4.
+
+    Nothing is padded: (N, 3, H + 2r, W + 2r) gives (N, 3, H * scale, W * scale). Zeros around a training crop would
+    reach half of its pixels, and teach the network borders that no picture has.
+    """
 
     def __init__(self, scale: int) -> None:
         super().__init__()
         self.scale = scale
-        self.head = nn.Conv2d(3, WIDTH, 3, padding=1)
-        self.body = nn.ModuleList(nn.Conv2d(WIDTH, WIDTH, 3, padding=1) for _ in range(DEPTH))
-        self.tail = nn.Conv2d(WIDTH, 3 * scale * scale, 3, padding=1)
+        self.head = nn.Conv2d(3, WIDTH, 3)
+        self.body = nn.ModuleList(nn.Conv2d(WIDTH, WIDTH, 3) for _ in range(DEPTH))
+        self.tail = nn.Conv2d(WIDTH, 3 * scale * scale, 3)
         with torch.no_grad():  # begin close to the repeated input: the first thousand steps go to learning, not undoing
             self.tail.weight.mul_(0.1)
             self.tail.bias.zero_()
 
-    def planes(self, pixels: Tensor) -> Tensor:
-        """The enlargement before PixelShuffle: (N, 3 * scale^2, H, W). The sum is float32 also under autocast."""
-        features = functional.relu(self.head(pixels))
+    def residual(self, pixels: Tensor) -> Tensor:
+        """What is added to the repeated input, before PixelShuffle: (N, 3 * scale^2, H, W)."""
+        features = functional.relu(self.head(pixels), inplace=True)
         for convolution in self.body:
-            features = functional.relu(convolution(features))
-        return self.tail(features).float() + pixels.float().repeat_interleave(self.scale * self.scale, dim=1)
+            features = functional.relu(convolution(features), inplace=True)
+        added: Tensor = self.tail(features)
+        return added
 
     def forward(self, pixels: Tensor) -> Tensor:
-        return functional.pixel_shuffle(self.planes(pixels), self.scale)
+        middle = pixels[:, :, RADIUS:-RADIUS, RADIUS:-RADIUS]
+        repeated = middle.repeat_interleave(self.scale * self.scale, dim=1)
+        return functional.pixel_shuffle(self.residual(pixels) + repeated, self.scale)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import hashlib
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 Pixels = NDArray[np.uint8]  # (height, width, 3), sRGB
+Wear = Callable[[Pixels, int, np.random.Generator], Pixels]  # big picture and scale -> small picture
 
 
 @dataclass(frozen=True)
@@ -59,20 +61,30 @@ def shrink(high: Image.Image, scale: int) -> Pair:
     return Pair(np.asarray(high.resize((width, height), Image.Resampling.BICUBIC)), np.asarray(high))
 
 
-def load(folder: Path, files: list[str], scale: int) -> list[Pair]:
+def load(folder: Path, files: list[str], scale: int, reductions: Sequence[float] = (1,)) -> list[Pair]:
+    """Every picture in every reduction: the smaller the picture, the more a pixel of it shows."""
     pairs = []
     for file in files:
         with Image.open(folder / file) as picture:
-            pairs.append(shrink(picture.convert("RGB"), scale))
+            full = picture.convert("RGB")
+        for reduction in reductions:
+            size = round(full.width / reduction), round(full.height / reduction)
+            pairs.append(shrink(full.resize(size, Image.Resampling.BICUBIC), scale))
     return pairs
 
 
 class Batches:
-    """Random aligned crops. Batch `step` depends on nothing but the seed and the step, so a run can be resumed."""
+    """Random aligned crops. Batch `step` depends on nothing but the seed and the step, so a run can be resumed.
 
-    def __init__(self, pairs: list[Pair], scale: int, patch: int, batch: int, seed: int) -> None:
-        self.pairs, self.scale, self.patch, self.batch, self.seed = pairs, scale, patch, batch, seed
-        areas = np.array([pair.low.shape[0] * pair.low.shape[1] for pair in pairs], dtype=np.float64)
+    `wear` makes the small picture anew from the big one; without it the small one is the bicubic reduction.
+    """
+
+    def __init__(
+        self, pairs: list[Pair], scale: int, patch: int, batch: int, seed: int, wear: Wear | None = None
+    ) -> None:
+        self.pairs = [pair for pair in pairs if min(pair.low.shape[:2]) >= patch]
+        self.scale, self.patch, self.batch, self.seed, self.wear = scale, patch, batch, seed, wear
+        areas = np.array([pair.low.shape[0] * pair.low.shape[1] for pair in self.pairs], dtype=np.float64)
         self.odds = areas / areas.sum()
 
     def __getitem__(self, step: int) -> tuple[Pixels, Pixels]:
@@ -82,10 +94,12 @@ class Batches:
         return np.stack([pair.low for pair in pairs]), np.stack([pair.high for pair in pairs])
 
     def _crop(self, rng: np.random.Generator) -> Pair:
-        """The more detailed of two random crops (skies teach little), turned, mirrored, its colours swapped."""
-        crop = max((self._place(rng) for _ in range(2)), key=lambda crop: detail(crop.low))
-        turns, mirror, colours = int(rng.integers(4)), bool(rng.integers(2)), rng.permutation(3)
-        return Pair(*(turn(pixels, turns, mirror)[:, :, colours] for pixels in (crop.low, crop.high)))
+        """The most detailed of three random crops (skies teach little), turned, mirrored, colours swapped in half."""
+        crop = max((self._place(rng) for _ in range(3)), key=lambda crop: detail(crop.low))
+        turns, mirror = int(rng.integers(4)), bool(rng.integers(2))
+        colours = rng.permutation(3) if rng.integers(2) else np.arange(3)
+        low, high = (turn(pixels, turns, mirror)[:, :, colours] for pixels in (crop.low, crop.high))
+        return Pair(self.wear(high, self.scale, rng) if self.wear else low, high)
 
     def _place(self, rng: np.random.Generator) -> Pair:
         pair = self.pairs[rng.choice(len(self.pairs), p=self.odds)]

@@ -16,14 +16,16 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from bench.psnr import psnr
-from training.network import M6C48
+from training.muon import Muon
+from training.network import M6C48, RADIUS
 from training.pictures import Batches, Pair, Pixels, load, sources
 
-PEAK_RATE, FINAL_RATE, WARM_UP = 1e-3, 1e-6, 1_000  # Adam's learning rate, and the steps until its peak
-EMA_DECAY = 0.999
+MUON_RATE, ADAM_RATE, WARM_UP = 6e-3, 5e-4, 100  # peaks, for kernels and for biases; the steps until them
+EMA_DECAY = 0.995
+REDUCTIONS = (1, 1.5, 2, 3)  # of every training picture
 KEEP_EVERY = 500  # steps between checkpoints
 SCORE_EVERY = 2_000  # steps between validations
 VALIDATION = tuple(f"kodim{number:02}.png" for number in (1, 5, 8, 13, 19, 23))  # of Kodak: fine, flat and portrait
@@ -36,18 +38,28 @@ class Plan:
     scale: int
     steps: int
     batch: int = 16
-    patch: int = 48
+    patch: int = 64  # with the margin of RADIUS on each side, which is read but not made
     seed: int = 2026
     licence_class: str = "A"
-    body_from: str | None = None
+    start_from: str | None = None
 
 
 def rate(step: int, steps: int) -> float:
-    """A linear warm-up, then half a cosine from PEAK_RATE to FINAL_RATE at the last step."""
+    """The part of the peak rate: a linear warm-up, then half a cosine to 0 after the last step."""
     if step < WARM_UP:
-        return PEAK_RATE * (step + 1) / WARM_UP
-    done = (step - WARM_UP) / max(1, steps - WARM_UP)
-    return FINAL_RATE + (PEAK_RATE - FINAL_RATE) * (1 + math.cos(math.pi * done)) / 2
+        return (step + 1) / WARM_UP
+    return (1 + math.cos(math.pi * (step - WARM_UP) / max(1, steps - WARM_UP))) / 2
+
+
+def wanted(low: Pixels, high: Pixels, scale: int) -> Tensor:
+    """What has to be added to the repeated middle of `low`: (N, 3 * scale^2, h, w), in memory as channels_last."""
+    border = RADIUS * scale
+    inner = high[:, border:-border, border:-border]
+    count, height, width = inner.shape[0], inner.shape[1] // scale, inner.shape[2] // scale
+    places = inner.reshape(count, height, scale, width, scale, 3).transpose(0, 1, 3, 5, 2, 4)
+    planes = torch.from_numpy(np.ascontiguousarray(places)).flatten(4).float()
+    middle = torch.from_numpy(np.ascontiguousarray(low[:, RADIUS:-RADIUS, RADIUS:-RADIUS])).float()
+    return (planes - middle[..., None]).div_(255).flatten(3).permute(0, 3, 1, 2)
 
 
 def tensor(pixels: Pixels) -> Tensor:
@@ -57,8 +69,9 @@ def tensor(pixels: Pixels) -> Tensor:
 
 def enlarge(network: M6C48, low: Pixels) -> Pixels:
     """(h, w, 3) uint8 to (h * scale, w * scale, 3) uint8, in float32."""
+    padded = np.pad(low, ((RADIUS, RADIUS), (RADIUS, RADIUS), (0, 0)), "reflect")
     with torch.no_grad():
-        high = network(tensor(low[None].copy()).contiguous(memory_format=torch.channels_last))
+        high = network(tensor(padded[None]).contiguous(memory_format=torch.channels_last))
     pixels: Pixels = high[0].permute(1, 2, 0).clamp(0, 1).mul(255).round().byte().numpy()
     return pixels
 
@@ -75,12 +88,17 @@ class Run:
         torch.manual_seed(plan.seed)
         self.plan, self.folder, self.step, self.seconds = plan, folder, 0, 0.0
         self.network = M6C48(plan.scale)
-        if plan.body_from:
-            self._take_body(Path(plan.body_from))
+        if plan.start_from:
+            self._start_from(Path(plan.start_from))
         self.average = M6C48(plan.scale)
         self.average.load_state_dict(self.network.state_dict())
         self.network = self.network.to(memory_format=torch.channels_last)
-        self.optimiser = torch.optim.Adam(self.network.parameters(), lr=PEAK_RATE, betas=(0.9, 0.99))
+        kernels = [value for value in self.network.parameters() if value.ndim == 4]
+        biases = [value for value in self.network.parameters() if value.ndim == 1]
+        self.optimisers = {  # each with its peak rate
+            "muon": (Muon(kernels, MUON_RATE), MUON_RATE),
+            "adam": (torch.optim.Adam(biases, lr=ADAM_RATE, betas=(0.9, 0.99)), ADAM_RATE),
+        }
         self.cosines = [(0, plan.steps)]  # from which step on the rate fell towards which last step
         if self.checkpoint.exists():
             self._load()
@@ -89,16 +107,17 @@ class Run:
     def checkpoint(self) -> Path:
         return self.folder / "checkpoint.pt"
 
-    def _take_body(self, checkpoint: Path) -> None:
-        """Start from the head and body of another scale's run; the tail differs in shape."""
-        state = torch.load(checkpoint, weights_only=True)["average"]
-        self.network.load_state_dict({k: v for k, v in state.items() if not k.startswith("tail")}, strict=False)
+    def _start_from(self, checkpoint: Path) -> None:
+        """Start from another run's weights, as far as their shapes are the same: the tail differs between scales."""
+        own, state = self.network.state_dict(), torch.load(checkpoint, weights_only=True)["average"]
+        self.network.load_state_dict({k: v for k, v in state.items() if v.shape == own[k].shape}, strict=False)
 
     def _load(self) -> None:
         state = torch.load(self.checkpoint, weights_only=True)
         self.network.load_state_dict(state["network"])
         self.average.load_state_dict(state["average"])
-        self.optimiser.load_state_dict(state["optimiser"])
+        for name, (optimiser, _) in self.optimisers.items():
+            optimiser.load_state_dict(state["optimisers"][name])
         self.step, self.seconds, self.cosines = state["step"], state["seconds"], state["cosines"]
         if self.cosines[-1][1] != self.plan.steps:
             self.cosines.append((self.step, self.plan.steps))
@@ -112,7 +131,7 @@ class Run:
             "cosines": self.cosines,
             "network": self.network.state_dict(),
             "average": self.average.state_dict(),
-            "optimiser": self.optimiser.state_dict(),
+            "optimisers": {name: optimiser.state_dict() for name, (optimiser, _) in self.optimisers.items()},
         }
         partial = self.checkpoint.with_suffix(".partial")
         torch.save(state, partial)
@@ -120,28 +139,30 @@ class Run:
 
     def learn(self, low: Pixels, high: Pixels) -> float:
         """One step; returns its L1 loss (mean absolute error, 0..1)."""
-        for group in self.optimiser.param_groups:
-            group["lr"] = rate(self.step, self.plan.steps)
         with torch.autocast("cpu", dtype=torch.bfloat16):
-            planes = self.network.planes(tensor(low))
-        wanted = nn.functional.pixel_unshuffle(tensor(high), self.plan.scale)  # L1 does not mind the order
-        loss = nn.functional.l1_loss(planes, wanted)
-        self.optimiser.zero_grad(set_to_none=True)
-        loss.backward()
-        self.optimiser.step()
+            added = self.network.residual(tensor(low))
+        with torch.no_grad():  # the gradient of L1 by hand: autograd would pass five times over these large planes
+            error = added.float() - wanted(low, high, self.plan.scale)
+            slope = error.sign().div_(error.numel()).to(added.dtype)
+        added.backward(slope)
+        for optimiser, peak in self.optimisers.values():
+            for group in optimiser.param_groups:
+                group["lr"] = peak * rate(self.step, self.plan.steps)
+            optimiser.step()
+            optimiser.zero_grad(set_to_none=True)
         decay = min(EMA_DECAY, (self.step + 1) / (self.step + 10))
         with torch.no_grad():
             for slow, fast in zip(self.average.parameters(), self.network.parameters(), strict=True):
                 slow.lerp_(fast, 1 - decay)
         self.step += 1
-        return float(loss.item())
+        return float(error.abs().mean().item())
 
 
 def train(plan: Plan, data: Path, folder: Path) -> Run:
     """Train to the last step of the plan, printing loss and validation score as it goes."""
     used = sources(data / "train", plan.licence_class)
     batches = Batches(
-        load(data / "train", [source.file for source in used], plan.scale),
+        load(data / "train", [source.file for source in used], plan.scale, REDUCTIONS),
         plan.scale,
         plan.patch,
         plan.batch,
@@ -173,12 +194,12 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=22_000)
     parser.add_argument("--data", type=Path, default=Path("../shared/data"), help="has train/ and kodak/")
     parser.add_argument("--run", type=Path, required=True, help="folder of the checkpoint")
-    parser.add_argument("--body-from", type=Path, help="checkpoint of another scale whose head and body to start from")
+    parser.add_argument("--start-from", type=Path, help="checkpoint of another run whose weights to start from")
     parser.add_argument("--threads", type=int, default=2)
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
-    body_from = str(options.body_from) if options.body_from else None
-    train(Plan(scale=options.scale, steps=options.steps, body_from=body_from), options.data, options.run)
+    start_from = str(options.start_from) if options.start_from else None
+    train(Plan(scale=options.scale, steps=options.steps, start_from=start_from), options.data, options.run)
 
 
 if __name__ == "__main__":
