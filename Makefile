@@ -9,7 +9,7 @@ VENV := .venv/bin
 INSTALL := $(VENV)/python -m pip install -qq --constraint constraints.txt
 SOURCES := layers/core/python:layers/engine/python:functions:client
 
-.PHONY: demo serve test test-torch check bench train sam-check build clean
+.PHONY: demo serve test test-torch check bench models train sam-check build clean
 
 demo: .venv/local  ## Upscale the bundled sample, or IMAGE=path, on this machine and show every hop.
 	@$(VENV)/python -m infra.local demo $(if $(IMAGE),"$(IMAGE)")
@@ -33,6 +33,9 @@ check: .venv/check  ## Lint, types, who imports whom, the template.
 
 bench: .venv/test  ## Quality and speed, side by side in one run; BENCH_DATA=folder with set5/, set14/ and kodak/.
 	PYTHONPATH=$(SOURCES) $(VENV)/python -m bench $(if $(BENCH_DATA),--data "$(BENCH_DATA)")
+
+models: .venv-torch/done  ## The public networks: ARGS="list", "pull NAME", "verify".
+	@PYTHONPATH=$(SOURCES) .venv-torch/bin/python -m tessera_engine models $(or $(ARGS),list)
 
 train: .venv-training/done  ## Train the default weights; see training/README.md.
 	PYTHONPATH=$(SOURCES) .venv-training/bin/python -m training.train $(ARGS)
