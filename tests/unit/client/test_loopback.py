@@ -110,7 +110,15 @@ def test_ctrl_c_keeps_the_parts_and_the_next_run_goes_on(server: FakeServer, url
         "TESSERA_CACHE": str(tmp_path / "cache"),
     }
     command = [sys.executable, "-m", "tessera_client", "upscale", str(photo)]
-    running = subprocess.Popen(command, env=environ, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    running = subprocess.Popen(
+        command,
+        env=environ,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        # A shell starts its background jobs, this test run among them, with Ctrl-C ignored.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
     until = time.monotonic() + 60
     while time.monotonic() < until and not {"/u1/1", "/u1/2"} <= server.stored.keys():
         time.sleep(0.02)
