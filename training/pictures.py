@@ -73,17 +73,24 @@ def load(folder: Path, files: list[str], scale: int, reductions: Sequence[float]
     return pairs
 
 
+def worn(pairs: list[Pair], scale: int, wear: Wear, variants: int, seed: int) -> list[Pair]:
+    """Every big picture `variants` times, with small ones that `wear` makes of it; the same for the same seed."""
+    return [
+        Pair(wear(pair.high, scale, np.random.default_rng((seed, number, variant))), pair.high)
+        for number, pair in enumerate(pairs)
+        for variant in range(variants)
+    ]
+
+
 class Batches:
     """Random aligned crops. Batch `step` depends on nothing but the seed and the step, so a run can be resumed.
 
-    `wear` makes the small picture anew from the big one; without it the small one is the bicubic reduction.
+    `swap` lets colours change places, which more than doubles the pictures; not for JPEGs, which know what they mean.
     """
 
-    def __init__(
-        self, pairs: list[Pair], scale: int, patch: int, batch: int, seed: int, wear: Wear | None = None
-    ) -> None:
+    def __init__(self, pairs: list[Pair], scale: int, patch: int, batch: int, seed: int, *, swap: bool = True) -> None:
         self.pairs = [pair for pair in pairs if min(pair.low.shape[:2]) >= patch]
-        self.scale, self.patch, self.batch, self.seed, self.wear = scale, patch, batch, seed, wear
+        self.scale, self.patch, self.batch, self.seed, self.swap = scale, patch, batch, seed, swap
         areas = np.array([pair.low.shape[0] * pair.low.shape[1] for pair in self.pairs], dtype=np.float64)
         self.odds = areas / areas.sum()
 
@@ -97,9 +104,9 @@ class Batches:
         """The most detailed of three random crops (skies teach little), turned, mirrored, colours swapped in half."""
         crop = max((self._place(rng) for _ in range(3)), key=lambda crop: detail(crop.low))
         turns, mirror = int(rng.integers(4)), bool(rng.integers(2))
-        colours = rng.permutation(3) if rng.integers(2) else np.arange(3)
+        colours = rng.permutation(3) if rng.integers(2) and self.swap else np.arange(3)
         low, high = (turn(pixels, turns, mirror)[:, :, colours] for pixels in (crop.low, crop.high))
-        return Pair(self.wear(high, self.scale, rng) if self.wear else low, high)
+        return Pair(low, high)
 
     def _place(self, rng: np.random.Generator) -> Pair:
         pair = self.pairs[rng.choice(len(self.pairs), p=self.odds)]

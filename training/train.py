@@ -21,14 +21,19 @@ from torch import Tensor
 from bench.psnr import psnr
 from training.muon import Muon
 from training.network import M6C48, RADIUS
-from training.pictures import Batches, Pair, Pixels, load, sources
+from training.pictures import Batches, Pair, Pixels, Wear, load, sources, worn
+from training.wear import photo
 
 MUON_RATE, ADAM_RATE, WARM_UP = 6e-3, 5e-4, 100  # peaks, for kernels and for biases; the steps until them
 EMA_DECAY = 0.995
 REDUCTIONS = (1, 1.5, 2, 3)  # of every training picture
+VARIANTS = 6  # worn small pictures of every picture and reduction
 KEEP_EVERY = 500  # steps between checkpoints
 SCORE_EVERY = 2_000  # steps between validations
 VALIDATION = tuple(f"kodim{number:02}.png" for number in (1, 5, 8, 13, 19, 23))  # of Kodak: fine, flat and portrait
+
+# How the small pictures are made that a set of weights learns from; None: reduced by bicubic filtering, nothing else.
+SETS: dict[str, Wear | None] = {"fidelity": None, "photo": photo}
 
 
 @dataclass(frozen=True)
@@ -42,6 +47,7 @@ class Plan:
     seed: int = 2026
     licence_class: str = "A"
     start_from: str | None = None
+    set: str = "fidelity"
 
 
 def rate(step: int, steps: int) -> float:
@@ -161,18 +167,16 @@ class Run:
 def train(plan: Plan, data: Path, folder: Path) -> Run:
     """Train to the last step of the plan, printing loss and validation score as it goes."""
     used = sources(data / "train", plan.licence_class)
-    batches = Batches(
-        load(data / "train", [source.file for source in used], plan.scale, REDUCTIONS),
-        plan.scale,
-        plan.patch,
-        plan.batch,
-        plan.seed,
-    )
+    pairs = load(data / "train", [source.file for source in used], plan.scale, REDUCTIONS)
     validation = load(data / "kodak", list(VALIDATION), plan.scale)
+    if wear := SETS[plan.set]:
+        pairs = worn(pairs, plan.scale, wear, VARIANTS, plan.seed)
+        validation = worn(validation, plan.scale, wear, 1, plan.seed)
+    batches = Batches(pairs, plan.scale, plan.patch, plan.batch, plan.seed, swap=wear is None)
     run = Run(plan, folder)
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "pictures.json").write_text(json.dumps([asdict(source) for source in used], indent=1) + "\n")
-    print(f"x{plan.scale}: {len(used)} pictures, from step {run.step} to {plan.steps}", flush=True)
+    print(f"{plan.set} x{plan.scale}: {len(used)} pictures, from step {run.step} to {plan.steps}", flush=True)
     losses: list[float] = []
     began = time.monotonic() - run.seconds
     while run.step < plan.steps:
@@ -191,6 +195,7 @@ def train(plan: Plan, data: Path, folder: Path) -> Run:
 def main() -> None:
     parser = argparse.ArgumentParser(description="Train the default network.")
     parser.add_argument("--scale", type=int, choices=(2, 4), required=True)
+    parser.add_argument("--set", choices=SETS, default="fidelity")
     parser.add_argument("--steps", type=int, default=22_000)
     parser.add_argument("--data", type=Path, default=Path("../shared/data"), help="has train/ and kodak/")
     parser.add_argument("--run", type=Path, required=True, help="folder of the checkpoint")
@@ -199,7 +204,8 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     start_from = str(options.start_from) if options.start_from else None
-    train(Plan(scale=options.scale, steps=options.steps, start_from=start_from), options.data, options.run)
+    plan = Plan(scale=options.scale, steps=options.steps, start_from=start_from, set=options.set)
+    train(plan, options.data, options.run)
 
 
 if __name__ == "__main__":
