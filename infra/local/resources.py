@@ -218,7 +218,7 @@ class _Deployer:
         source = properties.need("Content")["S3Key"]
         folder = self.template.root / self.template.code[source]
         properties.ignore("CompatibleRuntimes", "CompatibleArchitectures", "Description", "LayerName", "LicenseInfo")
-        arn = self.arn("lambda", f"layer:{source}:{_version(folder)}")
+        arn = self.arn("lambda", f"layer:{source}:{layer_version(folder)}")
         self.layers[arn] = folder
         return Made(arn, {"LayerVersionArn": arn})
 
@@ -357,8 +357,8 @@ def _queue_notification(entry: dict[str, Any]) -> dict[str, Any]:
     return made
 
 
-def _version(folder: Path) -> int:
-    """A layer's: another one after any change to its files, or to this interpreter's packages, which stand for its own."""
+def layer_version(folder: Path) -> int:
+    """Another one after any change to the files, or to this interpreter's packages, which stand for the layer's own."""
     digest = hashlib.sha256()
     for package in sorted({f"{found.name}=={found.version}" for found in distributions()}):
         digest.update(f"{package}\0".encode())

@@ -8,7 +8,7 @@ import pytest
 from botocore.exceptions import EndpointConnectionError
 from tessera import accounts, cleanup, ids, lifecycle, uploads
 from tessera.dispatch import FileRef
-from tessera.job import Job, JobError, Outcome, Report
+from tessera.job import Job, Outcome, Report
 from tessera.storage import AttemptKey
 
 from infra import admin

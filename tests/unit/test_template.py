@@ -71,6 +71,15 @@ def test_the_worker_has_no_permission() -> None:
     assert "Policies" not in FUNCTIONS["UpscaleWorkerFunction"]
 
 
+def test_repeats_are_answered_by_the_engine_and_the_settings_that_made_them() -> None:
+    dispatch, worker = (
+        FUNCTIONS[name]["Environment"]["Variables"] for name in ("DispatchFunction", "UpscaleWorkerFunction")
+    )
+    assert dispatch["TESSERA_STAND_IN"] == worker["TESSERA_STAND_IN"]
+    assert [dispatch["TESSERA_ENGINE"]] == FUNCTIONS["UpscaleWorkerFunction"]["Layers"]
+    assert template()["Parameters"]["Reuse"]["Default"] == "on"
+
+
 def test_no_policy_has_a_wildcard_action_but_the_one_that_denies() -> None:
     for function in FUNCTIONS.values():
         for policy in function.get("Policies", []):
