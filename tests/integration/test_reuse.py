@@ -269,6 +269,24 @@ def test_a_copy_that_is_no_picture_is_followed_by_a_worker(world: World) -> None
     settled(world, key, 5)
 
 
+def test_a_copy_that_fails_costs_a_run_at_once_and_no_attempt(world: World) -> None:
+    key = world.account(5)
+    finish(world, key)
+    task = start(world, key)
+
+    def fault(_: int, operation: str, when: str) -> None:
+        if operation == "CopyObject":
+            raise EndpointConnectionError(endpoint_url=operation)
+
+    world.fault = fault
+    (job,) = world.dispatch_all()
+    world.fault = None
+    assert job.attempt == 1
+    world.work(job)
+    assert file_of(world, key, task)["cache"] == "miss"
+    settled(world, key, 5)
+
+
 def test_a_job_that_was_handed_over_without_an_answer_does_not_copy_itself(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -287,7 +305,9 @@ def test_a_job_that_was_handed_over_without_an_answer_does_not_copy_itself(
             lifecycle.dispatch(world.services, FileRef.model_validate_json(message))
     (job,) = world.dispatch_all()
     world.work(job, event=False)
-    lifecycle.dispatch(world.services, FileRef.model_validate_json(message))
+    with world.counted() as calls:
+        lifecycle.dispatch(world.services, FileRef.model_validate_json(message))
+    assert "CopyObject" not in calls
     (again,) = world.dispatch_all()
     world.result_event(key_of(again.result_url))
     assert file_of(world, key, task)["cache"] == "miss"

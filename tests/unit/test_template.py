@@ -7,6 +7,7 @@ from graphlib import TopologicalSorter
 from typing import Any
 
 import pytest
+from tessera.settings import Settings
 
 from tests.world import ROOT, template
 
@@ -77,7 +78,13 @@ def test_repeats_are_answered_by_the_engine_and_the_settings_that_made_them() ->
     )
     assert dispatch["TESSERA_STAND_IN"] == worker["TESSERA_STAND_IN"]
     assert [dispatch["TESSERA_ENGINE"]] == FUNCTIONS["UpscaleWorkerFunction"]["Layers"]
-    assert template()["Parameters"]["Reuse"]["Default"] == "on"
+    reuse = template()["Parameters"]["Reuse"]
+    assert reuse["Default"] == "on"
+    read = [
+        Settings(table="t", bucket="b", work_queue_url="q", reuse=word).reuse  # type: ignore[arg-type]
+        for word in reuse["AllowedValues"]
+    ]
+    assert read == [True, False]
 
 
 def test_no_policy_has_a_wildcard_action_but_the_one_that_denies() -> None:
