@@ -4,6 +4,7 @@ python -m infra.admin --stack NAME create --credits 100     a new account; print
 python -m infra.admin --stack NAME grant KEY 50             more credits (fewer with a negative number)
 python -m infra.admin --stack NAME revoke KEY               acts on the next call
 python -m infra.admin --stack NAME words KEY observed       fixes the status words of Upscayl's routes for a key
+python -m infra.admin --stack NAME reuse KEY off            whether repeats of its account are answered from storage
 """
 
 from __future__ import annotations
@@ -68,6 +69,8 @@ def run(services: Services, options: argparse.Namespace) -> str:
         credits.grant(services, accounts.credential(services, options.key).account, options.credits, "operator")
     elif options.command == "revoke":
         accounts.revoke_key(services, options.key)
+    elif options.command == "reuse":
+        accounts.set_reuse(services, accounts.credential(services, options.key).account, options.reuse == "on")
     else:
         settle_vocabulary(services, options.key, options.words)
     return "done"
@@ -89,6 +92,9 @@ def parser() -> argparse.ArgumentParser:
     words = commands.add_parser("words")
     words.add_argument("key")
     words.add_argument("words", choices=["documented", "observed"])
+    reuse = commands.add_parser("reuse")
+    reuse.add_argument("key")
+    reuse.add_argument("reuse", choices=["on", "off"])
     return made
 
 

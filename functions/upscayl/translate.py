@@ -189,6 +189,7 @@ def _file(services: Services, file: File) -> dict[str, Any]:
         "dimensions": {"width": file.width, "height": file.height},
         "engineModel": file.model,
         "standIn": file.stand_in,
+        "cache": "hit" if file.reused else "miss",
         "notes": list(file.notes),
     }
     if links := results.links(services, file):

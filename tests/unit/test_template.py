@@ -7,6 +7,7 @@ from graphlib import TopologicalSorter
 from typing import Any
 
 import pytest
+from tessera.settings import Settings
 
 from tests.world import ROOT, template
 
@@ -69,6 +70,21 @@ def test_the_bucket_waits_for_the_policy_that_lets_it_send_events() -> None:
 
 def test_the_worker_has_no_permission() -> None:
     assert "Policies" not in FUNCTIONS["UpscaleWorkerFunction"]
+
+
+def test_repeats_are_answered_by_the_engine_and_the_settings_that_made_them() -> None:
+    dispatch, worker = (
+        FUNCTIONS[name]["Environment"]["Variables"] for name in ("DispatchFunction", "UpscaleWorkerFunction")
+    )
+    assert dispatch["TESSERA_STAND_IN"] == worker["TESSERA_STAND_IN"]
+    assert [dispatch["TESSERA_ENGINE"]] == FUNCTIONS["UpscaleWorkerFunction"]["Layers"]
+    reuse = template()["Parameters"]["Reuse"]
+    assert reuse["Default"] == "on"
+    read = [
+        Settings(table="t", bucket="b", work_queue_url="q", reuse=word).reuse  # type: ignore[arg-type]
+        for word in reuse["AllowedValues"]
+    ]
+    assert read == [True, False]
 
 
 def test_no_policy_has_a_wildcard_action_but_the_one_that_denies() -> None:

@@ -52,5 +52,6 @@ def result_json(path: Path, task_id: str, file: ProcessedFile, task: Task) -> di
         "bytes": file.final_file_size,
         "engineModel": file.engine_model,
         "standIn": file.stand_in,
+        "cache": file.cache,
         "notes": list(file.notes),
     }

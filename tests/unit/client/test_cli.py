@@ -67,7 +67,7 @@ def test_options_reach_the_server(tessera: Tessera, server: FakeServer, photo: P
 def test_json_is_one_object_per_file_and_nothing_else(
     tessera: Tessera, server: FakeServer, photos: list[Path], tmp_path: Path
 ) -> None:
-    server.final = {"engineModel": "mini", "standIn": True, "notes": ["no face model"]}
+    server.final = {"engineModel": "mini", "standIn": True, "cache": "hit", "notes": ["no face model"]}
     (tmp_path / "bad.jpg").write_bytes(b"GIF89a")
     ran = tessera("upscale", photos[0], tmp_path / "bad.jpg", "--json", "--parallel", 1)
     good, bad = ran.json
@@ -86,6 +86,7 @@ def test_json_is_one_object_per_file_and_nothing_else(
         "bytes": len(RESULT),
         "engineModel": "mini",
         "standIn": True,
+        "cache": "hit",
         "notes": ["no face model"],
     }
     assert bad == {

@@ -73,6 +73,7 @@ class Outcome(Told):
     bytes: int | None = None
     model: str | None = Field(default=None, description="the catalogue entry that really ran")
     stand_in: bool = Field(default=False, description="true when `model` stands in for the one that was asked for")
+    reused: bool = Field(default=False, description="true when no worker ran: an earlier result was copied")
     notes: tuple[str, ...] = ()
     seconds: float | None = Field(default=None, description="wall time from the first byte read to the last encoded")
     error: JobError | None = None

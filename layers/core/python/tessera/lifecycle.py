@@ -2,6 +2,7 @@
 
     from             to       trigger                           condition                           with it
     queued           running  claim: a work message             queued, or running and freed        attempt + 1
+    running          running  reuse: an earlier result copied   first attempt                       nothing
     running          running  confirm: the job is handed over   same attempt                        lease
     running          running  extend: signs of life             same attempt                        lease
     running          running  retry: the attempt failed         same attempt, attempts left         freed, work
@@ -22,7 +23,7 @@ from typing import TYPE_CHECKING
 
 from boto3.dynamodb.conditions import Attr, ConditionBase
 
-from tessera import credits, images, rounds, uploads
+from tessera import credits, images, reuse, rounds, uploads
 from tessera.dispatch import FileRef
 from tessera.job import Job, JobError, Limits, Outcome
 from tessera.reports import read_failure, read_report
@@ -59,7 +60,7 @@ def upload_known(services: Services, upload: uploads.Upload) -> None:
 
 
 def dispatch(services: Services, ref: FileRef) -> None:
-    """A work message: claims the file and hands its job over. A duplicate message does nothing.
+    """A work message: claims the file and hands its job over, or copies an earlier result. A duplicate does nothing.
 
     A lease that has run out is not this function's: the watchdog looks for the result before it frees a file.
     """
@@ -80,6 +81,8 @@ def dispatch(services: Services, ref: FileRef) -> None:
     claimed = _claim(services, file, upload, now_ms)
     if claimed is None:
         return
+    if reuse.answer(services, attempt_key(claimed), claimed.recipe, upload):
+        return  # the copy's event is on its way
     try:
         call = services.dispatcher.spawn(job_for(services, claimed, upload.etag, now_ms))
     except Exception:
@@ -302,6 +305,7 @@ def _told(outcome: Outcome) -> dict[str, object]:
     return {
         "model": outcome.model or "",
         "stand_in": outcome.stand_in,
+        "reused": outcome.reused,
         "notes": list(outcome.notes),
         "seconds": outcome.seconds,
     }

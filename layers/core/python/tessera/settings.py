@@ -33,6 +33,10 @@ class Settings(BaseModel):
     work_queue_url: str
     job_queue_url: str = ""
     worker: Literal["cpu"] = "cpu"
+    stand_in: Literal["allow", "refuse"] = "allow"
+    engine: str = ""
+    """Names the worker's code, weights and packages; another name means other results. Without one none is reused."""
+    reuse: bool = True
     upload_ttl_seconds: int = 3600
     result_retention_seconds: int = 86_400
     history_retention_days: int = 90

@@ -60,6 +60,7 @@ class File(Row):
     format: ImageFormat | None = None
     model: str = ""
     stand_in: bool = False
+    reused: bool = False
     notes: tuple[str, ...] = ()
     seconds: float | None = None
     error: str = ""
