@@ -192,7 +192,7 @@ def test_g3_the_same_start_sent_many_times_at_once_is_one_task(session: Session)
     body = {"files": [{name: upload[name] for name in ("fileName", "fileType", "fileSize")}]}
 
     def send(_: int) -> tuple[int, bytes]:
-        headers = {"X-API-Key": session.key, "Idempotency-Key": "the same"}
+        headers = {"X-API-Key": session.key, "Idempotency-Key": "the-same"}
         answer = session.http.post(session.url + "/start-task", json=body, headers=headers)
         return answer.status_code, answer.content
 
