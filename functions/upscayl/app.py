@@ -155,4 +155,4 @@ def refusal(error: Exception) -> Response[str]:
 
 
 def lambda_handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
-    return app.resolve(event, context)
+    return http.secured(app.resolve(event, context))

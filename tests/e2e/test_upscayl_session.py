@@ -202,6 +202,17 @@ def test_g3_the_same_start_sent_many_times_at_once_is_one_task(session: Session)
     assert len(answers) == 1
 
 
+def test_g25_no_log_of_the_stack_tells_a_key_or_a_signature(stack: Stack, session: Session) -> None:
+    answer = session.post("/start-task", {"files": []}, key="an-unknown-key-of-somebody")
+    assert answer.status_code == 401
+    ticket = session.upload(picture())
+    session.ended(session.start(ticket))
+    logs = {log.name: log.read_text(errors="replace") for log in stack.logs.glob("*.log")}
+    assert logs
+    for secret in ("an-unknown-key-of-somebody", "X-Amz-Signature=", *ticket["uploadURL"].split("Signature=")[1:]):
+        assert not [name for name, text in logs.items() if secret in text], secret
+
+
 def test_a_body_that_lambda_cannot_take_is_refused_in_the_dialects_words(session: Session) -> None:
     for size in (4_600_000, 20_000_000):
         answer = session.http.post(
