@@ -9,7 +9,7 @@ VENV := .venv/bin
 INSTALL := $(VENV)/python -m pip install -qq --constraint constraints.txt
 SOURCES := layers/core/python:layers/engine/python:functions:client
 
-.PHONY: demo serve test test-torch check bench models train sam-check build clean
+.PHONY: demo serve test test-torch fuzz-api check bench models train sam-check build clean
 
 demo: .venv/local  ## Upscale the bundled sample, or IMAGE=path, on this machine and show every hop.
 	@$(VENV)/python -m infra.local demo $(if $(IMAGE),"$(IMAGE)")
@@ -23,6 +23,9 @@ test: .venv/test  ## All tests.
 
 test-torch: .venv-torch/done  ## The real networks on PyTorch, with weights from WEIGHTS=folder where there are any.
 	$(if $(WEIGHTS),TESSERA_TEST_WEIGHTS="$(WEIGHTS)") .venv-torch/bin/python -m pytest -q --confcutdir=tests/torch tests/torch
+
+fuzz-api: .venv/test .venv-fuzz/done  ## Random requests by the dialects' OpenAPI documents; EXAMPLES= per operation, SEED=.
+	PYTHONPATH=$(SOURCES) $(VENV)/python -m tests.fuzz --schemathesis .venv-fuzz/bin/schemathesis $(if $(EXAMPLES),--examples $(EXAMPLES)) $(if $(SEED),--seed $(SEED))
 
 check: .venv/check  ## Lint, types, who imports whom, the template.
 	$(VENV)/ruff check .
@@ -47,7 +50,7 @@ build: sam-check  ## Packages for `sam deploy`.
 	PATH="$(CURDIR)/.venv-sam/bin:$$PATH" .venv-sam/bin/sam build --template template.yaml
 
 clean:
-	rm -rf .venv .venv-sam .venv-torch .venv-training .aws-sam var build
+	rm -rf .venv .venv-fuzz .venv-sam .venv-torch .venv-training .aws-sam var build
 
 # ---------------------------------------------------------------- set-up
 .venv/bin/python:
@@ -77,6 +80,11 @@ clean:
 	@$(PYTHON) -m venv .venv-torch
 	@.venv-torch/bin/python -m pip install -qq --upgrade pip==26.3
 	@.venv-torch/bin/python -m pip install -qq --constraint constraints.txt --group torch
+	@touch $@
+
+.venv-fuzz/done: pyproject.toml
+	@$(PYTHON) -m venv .venv-fuzz
+	@.venv-fuzz/bin/python -m pip install -qq schemathesis==4.32.5
 	@touch $@
 
 .venv-training/done: pyproject.toml

@@ -53,8 +53,13 @@ class Routes:
         scale: Scale = 4,
         save_as: ImageFormat = "png",
         enhance_face: bool = False,
+        idempotency_key: str | None = None,
     ) -> StartedTask:
-        """Start one task over uploaded files. Never sent a second time unless the first was surely not taken."""
+        """Start one task over uploaded files. Never sent a second time unless the first was surely not taken.
+
+        With a key of your own making (up to 255 visible ASCII characters) a lost answer is asked for again: Tessera
+        starts and charges once for a key, for a day. Other servers of this API may not know it.
+        """
         listed = [file.model_dump(by_alias=True, exclude_none=True) for file in files]
         fields = {
             "model": model,
@@ -63,7 +68,14 @@ class Routes:
             "enhanceFace": "true" if enhance_face else "false",
         }
         parts = {"files": (None, json.dumps(listed), "application/json")}
-        return self._http.call("start-task", Envelope[StartedTask], repeatable=False, data=fields, files=parts).data
+        return self._http.call(
+            "start-task",
+            Envelope[StartedTask],
+            repeatable=idempotency_key is not None,
+            data=fields,
+            files=parts,
+            headers={} if idempotency_key is None else {"Idempotency-Key": idempotency_key},
+        ).data
 
     def get_task_status(self, task_id: str) -> TaskStatus:
         body = {"taskId": task_id}

@@ -10,9 +10,10 @@ from typing import Any
 
 from aws_lambda_powertools.event_handler import APIGatewayHttpResolver, Response
 from aws_lambda_powertools.utilities.typing import LambdaContext
-from tessera import accounts, credits, http, starts, tasks, uploads
+from tessera import accounts, credits, http, idempotency, starts, tasks, uploads
 from tessera.accounts import Caller, Credential
-from tessera.errors import Invalid, NotFound, RateLimited, Refused, TesseraError
+from tessera.errors import IdempotencyConflict, Invalid, NotFound, RateLimited, Refused, TesseraError
+from tessera.idempotency import Once
 from tessera.observability import logger
 from tessera.services import services
 from tessera.starts import Wanted
@@ -28,7 +29,13 @@ def get_upload_url() -> dict[str, Any]:
     caller = authenticated("upload")
     wish = schemas.parse(schemas.GetUploadUrl, bodies.read(event()).fields)
     ticket = uploads.issue(
-        services(), caller.account.id, wish.originalFileName, wish.fileType, wish.fileSize, wish.multipart
+        services(),
+        caller.account.id,
+        wish.originalFileName,
+        wish.fileType,
+        wish.fileSize,
+        wish.multipart,
+        once(caller.account.id, "get-upload-url", wish.model_dump()),
     )
     return translate.to_ticket(ticket)
 
@@ -47,9 +54,12 @@ def start_task() -> dict[str, Any]:
     try:
         received = bodies.read_start(event())
         wish = schemas.parse(schemas.StartTask, received.fields)
-        wanted = wanted_files(who, received, wish)
-        task = starts.start(services(), who, wanted, translate.from_start_task(wish))
-    except Refused:
+        same = once(who.account, "start-task", wish.model_dump() | {"file": [part.digest for part in received.files]})
+        task = starts.repeated(services(), who, same) if same and received.files else None
+        if task is None:
+            wanted = wanted_files(who, received, wish)
+            task = starts.start(services(), who, wanted, translate.from_start_task(wish), same)
+    except (Refused, IdempotencyConflict):
         # A start's transaction checks the key and counts the call; what it did not write has to do so for its own sake.
         accounts.authenticate(services(), who, "start")
         raise
@@ -85,6 +95,10 @@ def credential() -> Credential:
 
 def authenticated(kind: str) -> Caller:
     return accounts.authenticate(services(), credential(), kind)
+
+
+def once(account: str, route: str, content: dict[str, Any]) -> Once | None:
+    return idempotency.once(account, http.header(event(), "idempotency-key"), route, content)
 
 
 def words(caller: Caller, received: bodies.Received) -> dict[TaskState, str]:
@@ -141,4 +155,4 @@ def refusal(error: Exception) -> Response[str]:
 
 
 def lambda_handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
-    return app.resolve(event, context)
+    return http.secured(app.resolve(event, context))

@@ -31,6 +31,9 @@ ANSWERS: dict[type[Exception], Answer] = {
     errors.RateLimited: Answer(429, "RATE_LIMIT_EXCEEDED", _always("Too many requests. Try again in 1 hour")),
     errors.InsufficientCredits: Answer(402, "INSUFFICIENT_CREDITS", _always("Not enough credits to process request")),
     errors.NotFound: Answer(404, "NOT_FOUND", _always("Requested resource could not be found")),
+    errors.IdempotencyConflict: Answer(
+        409, "IDEMPOTENCY_CONFLICT", _always("This Idempotency-Key was used for another request")
+    ),
     errors.Refused: Answer(400, "BAD_REQUEST", _always(GENERAL)),
     errors.Invalid: Answer(400, "BAD_REQUEST", _because),
     errors.MissingFields: Answer(

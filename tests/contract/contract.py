@@ -16,7 +16,7 @@ import yaml
 from jsonschema import Draft4Validator, FormatChecker
 
 Json = Any
-PAYLOAD_TOO_LARGE = 413  # ours, documented nowhere: a gateway's limit shows through
+CONFLICT, PAYLOAD_TOO_LARGE = 409, 413  # ours, documented nowhere: Idempotency-Key, and a gateway's limit
 FORMATS = FormatChecker(formats=("uuid",))
 
 
@@ -48,7 +48,7 @@ class Contract:
         return tuple(self.document["paths"])
 
     def statuses(self, route: str) -> set[int]:
-        return {int(status) for status in self.operation(route)["responses"]} | {PAYLOAD_TOO_LARGE}
+        return {int(status) for status in self.operation(route)["responses"]} | {CONFLICT, PAYLOAD_TOO_LARGE}
 
     def operation(self, route: str) -> dict[str, Any]:
         found: dict[str, Any] = self.document["paths"][route]["post"]
@@ -56,7 +56,7 @@ class Contract:
 
     def response(self, route: str, status: int) -> dict[str, Any]:
         """The JSON media type of a documented answer: its schema and examples."""
-        if status == PAYLOAD_TOO_LARGE:
+        if status in (CONFLICT, PAYLOAD_TOO_LARGE):
             return {"schema": {"$ref": "#/components/schemas/Error"}}
         answer = self.operation(route)["responses"][str(status)]
         found: dict[str, Any] = self._resolve(answer)["content"]["application/json"]

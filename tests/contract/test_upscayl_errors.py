@@ -113,6 +113,8 @@ HOSTILE: dict[str, bytes] = {
     "cut": b'{"taskId": "',
     "trailing": b"{}{}",
     "single quotes": b"{'taskId': 1}",
+    "a name twice": b'{"taskId": "a", "taskId": "b"}',
+    "a name twice inside": b'{"data": {"taskId": "a", "taskId": "b"}}',
     "list": b"[]",
     "number": b"1",
     "text": b'"x"',

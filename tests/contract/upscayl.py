@@ -184,6 +184,7 @@ def checked(route: str, answer: dict[str, Any], enveloped: bool = False) -> Answ
     raw = b64decode(answer["body"]).decode() if answer["isBase64Encoded"] else answer["body"]
     headers = {name.lower(): value for name, value in answer["headers"].items()}
     assert headers["content-type"] == "application/json"
+    assert (headers["cache-control"], headers["x-content-type-options"]) == ("no-store", "nosniff")
     body = json.loads(raw)
     (OBSERVED if enveloped else DOCUMENTED).check(route, answer["statusCode"], body)
     return Answer(answer["statusCode"], headers, raw, body)

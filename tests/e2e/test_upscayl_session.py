@@ -187,6 +187,32 @@ def test_g2_a_hundred_parallel_starts_with_credit_for_one(stack: Stack, session:
     assert (foreign.status_code, foreign.content) == (unknown.status_code, unknown.content)
 
 
+def test_g3_the_same_start_sent_many_times_at_once_is_one_task(session: Session) -> None:
+    upload = session.upload(picture())
+    body = {"files": [{name: upload[name] for name in ("fileName", "fileType", "fileSize")}]}
+
+    def send(_: int) -> tuple[int, bytes]:
+        headers = {"X-API-Key": session.key, "Idempotency-Key": "the-same"}
+        answer = session.http.post(session.url + "/start-task", json=body, headers=headers)
+        return answer.status_code, answer.content
+
+    with ThreadPoolExecutor(10) as pool:
+        answers = set(pool.map(send, range(30)))
+    assert {code for code, _ in answers} == {200}
+    assert len(answers) == 1
+
+
+def test_g25_no_log_of_the_stack_tells_a_key_or_a_signature(stack: Stack, session: Session) -> None:
+    answer = session.post("/start-task", {"files": []}, key="an-unknown-key-of-somebody")
+    assert answer.status_code == 401
+    ticket = session.upload(picture())
+    session.ended(session.start(ticket))
+    logs = {log.name: log.read_text(errors="replace") for log in stack.logs.glob("*.log")}
+    assert logs
+    for secret in ("an-unknown-key-of-somebody", "X-Amz-Signature=", *ticket["uploadURL"].split("Signature=")[1:]):
+        assert not [name for name, text in logs.items() if secret in text], secret
+
+
 def test_a_body_that_lambda_cannot_take_is_refused_in_the_dialects_words(session: Session) -> None:
     for size in (4_600_000, 20_000_000):
         answer = session.http.post(

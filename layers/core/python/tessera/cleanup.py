@@ -28,19 +28,22 @@ GRACE = 1 * MINUTES
 def sweep(services: Services) -> dict[str, int]:
     """One round over everything that is due; returns how many uploads, tasks and abandoned multiparts it ended."""
     due = services.now_ms() - GRACE
-    uploads: list[Key] = []
-    tasks: list[Key] = []
+    found: dict[str, list[Key]] = {"UPLOAD": [], "TASK": [], "ONCE": []}
     for shard in range(DUE_SHARDS):
         for key in services.table.query_due("EXPIRES", shard, due):
-            (tasks if key.sk == "TASK" else uploads).append(key)
+            found[key.sk.partition("#")[0]].append(key)
     begun_before = due - services.settings.upload_ttl_ms - HOURS // 2
-    counts = {"uploads": len(uploads), "tasks": len(tasks), "parts": 0}
+    counts = {"uploads": len(found["UPLOAD"]), "tasks": len(found["TASK"]), "parts": 0}
 
     def abort() -> None:
         counts["parts"] = services.storage.abort_multiparts(begun_before)
 
-    steps: list[Callable[[], None]] = [partial(_delete_uploads, services, uploads), abort]
-    steps += [partial(_expire_task, services, key) for key in tasks]
+    steps: list[Callable[[], None]] = [
+        partial(_delete_uploads, services, found["UPLOAD"]),
+        partial(services.table.delete_many, found["ONCE"]),
+        abort,
+    ]
+    steps += [partial(_expire_task, services, key) for key in found["TASK"]]
     rounds.each(steps, lambda step: step())
     return counts
 

@@ -5,6 +5,7 @@
     |- RateLimited             retry_after (s)
     |- InsufficientCredits     needed, balance
     |- NotFound                unknown, expired and foreign alike: the answer never tells which
+    |- IdempotencyConflict     the Idempotency-Key belongs to another request
     `- Refused                 the caller has to change the request
        |- Invalid              reason
        |- MissingFields        names
@@ -42,6 +43,10 @@ class InsufficientCredits(TesseraError):
 
 
 class NotFound(TesseraError):
+    pass
+
+
+class IdempotencyConflict(TesseraError):
     pass
 
 

@@ -14,9 +14,10 @@ from boto3.dynamodb.conditions import Attr
 from botocore.exceptions import BotoCoreError, ClientError
 
 from tessera import credits, uploads
-from tessera.accounts import Credential, account_key, next_window, window
+from tessera.accounts import Credential, account_key, authenticate, next_window, window
 from tessera.dispatch import FileRef
 from tessera.errors import InsufficientCredits, Invalid, RateLimited, Unauthorized, UnknownUpload
+from tessera.idempotency import Once
 from tessera.ids import new_task_number
 from tessera.observability import logger
 from tessera.ratelimit import Window
@@ -57,6 +58,7 @@ class Start:
     nonce: str
     window: Window | None
     max_pixels: int
+    once: Once | None
     seen: Mapping[int, ObjectFacts]
     refused: Mapping[int, str]
 
@@ -65,15 +67,17 @@ class Start:
         return credits.PRICE * (len(self.wanted) - len(self.refused))
 
 
-def start(services: Services, who: Credential, wanted: tuple[Wanted, ...], recipe: Recipe) -> int:
+def start(
+    services: Services, who: Credential, wanted: tuple[Wanted, ...], recipe: Recipe, once: Once | None = None
+) -> int:
     """Takes the credits, makes the task and starts its files, whole or not at all; returns the task's id.
 
     One transaction checks the key, counts the call, holds the credits, writes task, files and ledger, and marks the
     uploads; where it fails the rows that come back say why, so the common case costs two AWS calls (transaction,
     work message). A file whose upload is no picture, or too large for this scale, is part of the task, failed and
-    not charged.
+    not charged. With `once`, a request that was started before gives its task again and is charged no more.
 
-    Raises Unauthorized, RateLimited, InsufficientCredits, Invalid, UnknownUpload.
+    Raises Unauthorized, RateLimited, InsufficientCredits, Invalid, UnknownUpload, IdempotencyConflict.
     """
     if not wanted:
         raise Invalid("no file is given")
@@ -85,11 +89,12 @@ def start(services: Services, who: Credential, wanted: tuple[Wanted, ...], recip
     limit = min(services.settings.max_input_pixels, services.settings.max_output_pixels // recipe.scale() ** 2)
     attempt = Start(
         who, wanted, recipe, new_task_number(now_ms), now_ms, secrets.token_hex(8), window(services, who, "start"),
-        limit, seen={}, refused={},
+        limit, once, seen={}, refused={},
     )  # fmt: skip
     for _ in range(START_TRIES):
+        writes = _writes(services, attempt)
         try:
-            services.table.transact(*_writes(services, attempt))
+            services.table.transact(*writes)
             break
         except Contended:
             continue
@@ -97,6 +102,9 @@ def start(services: Services, who: Credential, wanted: tuple[Wanted, ...], recip
             task_row = failed.failures.get(1)
             if task_row and task_row["nonce"] == attempt.nonce:
                 break  # written by a call whose answer was lost
+            if once and (first := once.recall(failed.failures.get(len(writes) - 1), now_ms)):
+                authenticate(services, who, "start")  # nothing of this transaction was written, nor its call counted
+                return int(first["task"])
             attempt = _learn(services, attempt, failed.failures)
     else:
         raise RateLimited(1)  # other calls of the account were faster every time
@@ -108,6 +116,18 @@ def start(services: Services, who: Credential, wanted: tuple[Wanted, ...], recip
         # The task stands and is paid for: the watchdog finds its files within two minutes and sends them.
         logger.warning("work not sent", task=attempt.task, error=type(error).__name__)
     return attempt.task
+
+
+def repeated(services: Services, who: Credential, once: Once) -> int | None:
+    """The task that an earlier request of the same kind has started. For edges that would store files first.
+
+    Raises Unauthorized, RateLimited, IdempotencyConflict.
+    """
+    first = once.recall(services.table.get(once.key), services.now_ms())
+    if first is None:
+        return None
+    authenticate(services, who, "start")
+    return int(first["task"])
 
 
 def _writes(services: Services, start: Start) -> list[Put | Update]:
@@ -143,6 +163,8 @@ def _writes(services: Services, start: Start) -> list[Put | Update]:
             rows.append(uploads.use(services, account, wanted.upload, now_ms, start.max_pixels))
     if start.held:
         rows.append(credits.hold(account, start.task, start.held, now_ms))
+    if start.once:
+        rows.append(start.once.claim(now_ms, task=start.task))
     return rows
 
 

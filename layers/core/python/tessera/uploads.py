@@ -28,6 +28,7 @@ from pydantic import BaseModel, ConfigDict
 from tessera import images
 from tessera.dispatch import FileRef
 from tessera.errors import FileTooLarge, Invalid, MissingFields, UnsupportedType, UploadIncomplete
+from tessera.idempotency import Once
 from tessera.recipe import ImageFormat
 from tessera.settings import DAYS, SECONDS
 from tessera.storage import MAX_PARTS, MIN_PART_BYTES, ObjectFacts, Part, parse_upload_key, upload_key
@@ -126,17 +127,26 @@ def check(original: str, content_type: str, size: int) -> None:
         raise FileTooLarge(MAX_BYTES)
 
 
-def issue(services: Services, account: str, original: str, content_type: str, size: int, parts: bool | None) -> Ticket:
+def issue(
+    services: Services,
+    account: str,
+    original: str,
+    content_type: str,
+    size: int,
+    parts: bool | None,
+    once: Once | None = None,
+) -> Ticket:
     """A link that writes one object of exactly `size` bytes; with `parts`, or above the threshold, part links too.
 
-    No AWS call, one (CreateMultipartUpload) with parts. Raises as `check` does.
+    No AWS call, one (CreateMultipartUpload) with parts. With `once`, a repeat names the same object, and the same
+    multipart upload, with links signed afresh. Raises as `check` does, and IdempotencyConflict.
     """
     check(original, content_type, size)
-    name = new_name(original)
+    in_parts = size > services.settings.part_threshold_bytes if parts is None else parts
+    name, s3_id = _name(services, account, original, in_parts, once)
     key = upload_key(account, upload_id(name))
     seconds = services.settings.upload_ttl_seconds
     created = services.now_ms()
-    in_parts = size > services.settings.part_threshold_bytes if parts is None else parts
     return Ticket(
         name=name,
         original=original,
@@ -145,13 +155,28 @@ def issue(services: Services, account: str, original: str, content_type: str, si
         url=services.storage.presign_put(key, seconds, size),
         created=created,
         expires=created + seconds * SECONDS,
-        multipart=_in_parts(services, key, size, seconds) if in_parts else None,
+        multipart=_in_parts(services, key, s3_id, size, seconds) if s3_id else None,
     )
 
 
-def _in_parts(services: Services, key: str, size: int, seconds: int) -> Multipart:
+def _name(services: Services, account: str, original: str, in_parts: bool, once: Once | None) -> tuple[str, str]:
+    """A name, and the id of a multipart upload where one is wanted: new ones, or those that `once` has seen."""
+    if once and (first := once.recall(services.table.get(once.key), services.now_ms())):
+        return first["name"], first["s3_id"]
+    name = new_name(original)
+    s3_id = services.storage.start_multipart(upload_key(account, upload_id(name))) if in_parts else ""
+    if once:
+        try:
+            services.table.update(once.claim(services.now_ms(), name=name, s3_id=s3_id))
+        except ConditionFailed as failed:  # a twin of this request was faster; cleanup aborts what was begun here
+            if first := once.recall(failed.item, services.now_ms()):
+                return first["name"], first["s3_id"]
+            raise
+    return name, s3_id
+
+
+def _in_parts(services: Services, key: str, s3_id: str, size: int, seconds: int) -> Multipart:
     part_bytes = max(PART_BYTES, MIN_PART_BYTES, -(-size // MAX_PARTS))
-    s3_id = services.storage.start_multipart(key)
     links = tuple(
         PartLink(n + 1, services.storage.presign_part(key, s3_id, n + 1, min(part_bytes, size - first), seconds))
         for n, first in enumerate(range(0, size, part_bytes))

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import time
+import traceback
 from collections.abc import Callable
 from contextlib import suppress
 from tempfile import SpooledTemporaryFile
@@ -16,6 +17,7 @@ from typing import BinaryIO, cast
 
 from tessera.job import Job, JobError, Outcome, Report
 from tessera.recipe import CONTENT_TYPES
+from tessera.redaction import redacted
 
 from tessera_engine.errors import EngineError, LinkExpired, TooLate
 from tessera_engine.models import StandIn
@@ -67,7 +69,8 @@ def run(
     except EngineError as error:
         return _fail(job, storage, error.to_job_error())
     except Exception:  # the file must not stay silent until its deadline; the stack is for the operator alone
-        logger.exception("task %s, file %d, attempt %d", job.task, job.file, job.attempt)
+        stack = redacted(traceback.format_exc())  # which may tell a link, and a link is a key to an object
+        logger.error("task %s, file %d, attempt %d\n%s", job.task, job.file, job.attempt, stack)
         return _fail(job, storage, INTERNAL)
 
 
