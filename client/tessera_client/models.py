@@ -112,7 +112,7 @@ class Dimensions(Answer):
 
 
 class ProcessedFile(Answer):
-    """One picture of a task. The last five fields are Tessera's own and absent elsewhere."""
+    """One picture of a task. The last fields, from engine_model on, are Tessera's own and absent elsewhere."""
 
     file_name: str | None = None
     file_type: str | None = None
@@ -133,6 +133,10 @@ class ProcessedFile(Answer):
         default=False, description="whether engine_model ran in place of the model that was asked for"
     )
     notes: Texts = ()
+    fidelity: float | None = Field(
+        default=None, description="dB, PSNR between the source and the result averaged down to its size"
+    )
+    seam: float | None = Field(default=None, description="1 where no border between tiles shows")
 
 
 class Task(Answer):

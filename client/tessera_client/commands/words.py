@@ -53,4 +53,6 @@ def result_json(path: Path, task_id: str, file: ProcessedFile, task: Task) -> di
         "engineModel": file.engine_model,
         "standIn": file.stand_in,
         "notes": list(file.notes),
+        "fidelity": file.fidelity,
+        "seam": file.seam,
     }

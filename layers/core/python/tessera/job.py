@@ -75,6 +75,12 @@ class Outcome(Told):
     stand_in: bool = Field(default=False, description="true when `model` stands in for the one that was asked for")
     notes: tuple[str, ...] = ()
     seconds: float | None = Field(default=None, description="wall time from the first byte read to the last encoded")
+    fidelity: float | None = Field(
+        default=None, description="dB, PSNR over RGB between the source and the enlargement averaged down to its size"
+    )
+    seam: float | None = Field(
+        default=None, description="differences across borders of tiles over those nearby: 1 where no border shows"
+    )
     error: JobError | None = None
 
 

@@ -304,4 +304,6 @@ def _told(outcome: Outcome) -> dict[str, object]:
         "stand_in": outcome.stand_in,
         "notes": list(outcome.notes),
         "seconds": outcome.seconds,
+        "fidelity": outcome.fidelity,
+        "seam": outcome.seam,
     }

@@ -62,6 +62,8 @@ class File(Row):
     stand_in: bool = False
     notes: tuple[str, ...] = ()
     seconds: float | None = None
+    fidelity: float | None = None
+    seam: float | None = None
     error: str = ""
     ended: int | None = None
     expires: int | None = None
