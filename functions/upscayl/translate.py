@@ -191,9 +191,7 @@ def _file(services: Services, file: File) -> dict[str, Any]:
         "standIn": file.stand_in,
         "notes": list(file.notes),
     }
-    shown |= {
-        name: value for name, value in (("fidelity", file.fidelity), ("seam", file.seam)) if value is not None
-    }
+    shown |= {name: value for name, value in (("fidelity", file.fidelity), ("seam", file.seam)) if value is not None}
     if links := results.links(services, file):
         shown |= {
             "downloadLink": links.download,

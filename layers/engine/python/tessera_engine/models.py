@@ -158,8 +158,12 @@ DEFAULT = Model(
     name="tessera-fidelity",
     architecture="M6C48",
     weights=(
-        Weights("tessera-fidelity-x2.onnx", "07cffaadfe705443585581f2ebe37ccb2ffb302a3a1fc433462bd38d01df4630", 2, 8, 415),
-        Weights("tessera-fidelity-x4.onnx", "5084580c34c39ef227ad4fc029c36f0a7ff5f33126d0425e9892991f7ccc7fa4", 4, 8, 620),
+        Weights(
+            "tessera-fidelity-x2.onnx", "07cffaadfe705443585581f2ebe37ccb2ffb302a3a1fc433462bd38d01df4630", 2, 8, 415
+        ),
+        Weights(
+            "tessera-fidelity-x4.onnx", "5084580c34c39ef227ad4fc029c36f0a7ff5f33126d0425e9892991f7ccc7fa4", 4, 8, 620
+        ),
     ),
     licence="CC0-1.0",
     description="Small and quick; adds nothing that the picture does not show. Made by training/.",

@@ -16,7 +16,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
 from tessera_engine.catalogue import File
 
@@ -93,8 +93,7 @@ def listed() -> dict[str, OwnWeights]:
         content = tomllib.loads(path.read_text(encoding="utf-8"))
         entries = [OwnWeights.model_validate(entry) for entry in content.pop("model", [])]
     except (OSError, ValueError, TypeError) as error:
-        problem = error.errors(include_url=False, include_input=False)[0] if isinstance(error, ValidationError) else error
-        raise OwnModelsBroken(f"{path}: {problem}") from error
+        raise OwnModelsBroken(f"{path}: {error}") from error
     if content:
         raise OwnModelsBroken(f"{path}: {', '.join(content)}: every entry begins with [[model]]")
     if len(by_name := {entry.name: entry for entry in entries}) < len(entries):

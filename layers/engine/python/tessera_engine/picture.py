@@ -86,7 +86,7 @@ class Picture:
 
 
 def gathered(raster: Raster) -> Picture:
-    """All bands of a picture whose rows do not exist yet."""
+    """All bands in one picture."""
     pixels = np.empty((raster.height, raster.width, raster.channels), np.uint8)
     alpha = np.empty((raster.height, raster.width), np.uint8) if raster.has_alpha else None
     top = 0

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from fractions import Fraction
 
 import numpy as np
 from PIL import Image
@@ -13,6 +14,7 @@ from tessera_engine.encoders import image_of
 from tessera_engine.picture import Band, Picture, Raster, gathered
 
 LOBES = 3  # of Pillow's Lanczos kernel: it reads so many pixels of the larger picture's grid to each side
+SMALL = 16  # rows that may be waited for
 
 WEIGHED = {"LA": "La", "RGBA": "RGBa"}  # with colours multiplied by alpha: transparent pixels weigh nothing
 PLAIN = {weighed: mode for mode, weighed in WEIGHED.items()}
@@ -23,8 +25,9 @@ class Resampled:
     """`source` at `width` x `height` with Pillow's Lanczos; only the rows that the kernel reads are held.
 
     The levels are those of Pillow's `resize` of the whole picture, across first (where both sides change by one
-    factor Pillow does so too, unless the picture is over 100 times as tall as wide; each pass rounds to bytes), give or
-    take one where float32 cannot hold the place of a row. Sizes are the caller's to check: above 0.
+    factor Pillow does so too, unless the picture is over 100 times as tall as wide; each pass rounds to bytes). Where
+    the sides' ratio has a small denominator they are equal; else float32 cannot hold the place of a row, and a level,
+    of colours multiplied by alpha, may differ by one. Sizes are the caller's to check: above 0.
     """
 
     source: Raster
@@ -45,6 +48,8 @@ class Resampled:
 
     def bands(self) -> Iterator[Band]:
         step = self.source.height / self.height  # rows of the source to one row here
+        unit = Fraction(self.source.height, self.height).denominator  # rows after which one lies on a whole row again
+        unit = unit if unit <= SMALL else 1
         reach = math.ceil(LOBES * max(step, 1.0))
         window: Image.Image | None = None  # rows of the source from `first` on, at this width
         first = seen = made = 0
@@ -53,7 +58,7 @@ class Resampled:
             window = narrow if window is None else below(window, narrow)
             seen += narrow.height
             whole = seen == self.source.height
-            ready = self.height if whole else max(made, math.floor((seen - reach) / step))
+            ready = self.height if whole else max(made, math.floor((seen - reach) / step) // unit * unit)
             if ready > made:
                 box = (0, made * step - first, self.width, ready * step - first)
                 rows = window.resize((self.width, ready - made), Image.Resampling.LANCZOS, box)

@@ -23,9 +23,9 @@ NEARBY = (-2, -1, 1, 2)  # source pixels from a border, where the gradients that
 class Scores:
     """None before the last band has gone by, and where there is nothing to measure.
 
-    `fidelity`: PSNR in dB over all samples between the source and the enlargement, averaged down over squares of `scale`
-    pixels. `seam`: the mean absolute difference of neighbours on both sides of a border between tiles, divided by that of
-    neighbours one and two source pixels from it; 1 where nothing shows.
+    `fidelity`: PSNR in dB over all samples (RGB, or grey) between the source and the enlargement, of which squares of
+    scale x scale pixels are averaged. `seam`: the mean absolute difference of the pixels on both sides of a border
+    between tiles, divided by that of neighbours one and two source pixels from it; 1 where nothing shows.
     """
 
     fidelity: float | None = None
@@ -63,8 +63,8 @@ class Measured:
         return self.raster.exif
 
     def bands(self) -> Iterator[Band]:
-        fidelity = Fidelity(self.source, self.raster.width // self.source.shape[1])
-        seams = Seams(self.raster.borders, self.raster.network.scale)
+        scale = self.raster.width // self.source.shape[1]
+        fidelity, seams = Fidelity(self.source, scale), Seams(self.raster.borders, scale)
         for band in self.raster.bands():
             fidelity.write(band.pixels)
             seams.write(band.pixels)
@@ -97,7 +97,8 @@ class Fidelity:
 class Seams:
     """`borders`: the columns at which tiles begin, the first one's apart. Every portion of rows is a row of tiles.
 
-    Gradients are compared with those at the same place within a source pixel: PixelShuffle makes the others different.
+    `scale` is that of all passes: gradients are compared with those at the same place within a pixel of the source,
+    because a network makes those at other places different.
     """
 
     def __init__(self, borders: Sequence[int], scale: int) -> None:
