@@ -67,11 +67,11 @@ class OwnWeights(BaseModel):
 
     def load(self) -> Network:
         """ValueError when the file's bytes, or the network in it, are not the listed ones."""
-        from tessera_engine.backends import spandrel  # the only way to it, so that nothing else needs it
-
         data = (folder() / self.file).read_bytes()
         if hashlib.sha256(data).hexdigest() != self.sha256:
             raise ValueError(f"{self.file} is not the file that {LIST} lists: its SHA-256 differs")
+        from tessera_engine.backends import spandrel  # here, so that nothing else needs it
+
         network = spandrel.load(self.file, data, halo=self.halo, half_safe=self.half_safe)
         if (network.scale, network.halo) != (self.scale, self.halo):
             raise ValueError(f"{self.file} is another network than {LIST} says")
