@@ -102,6 +102,13 @@ def test_a_radius_of_which_no_float_holds_the_gradient_is_measured() -> None:
     assert backend.measured_radius(foreign) == net.radius == 94
 
 
+def test_a_halo_that_is_too_narrow_is_seen() -> None:
+    descriptor = backend.described("x.pth", saved(drawn("compact x4").state_dict()))
+    assert backend.measured_radius(backend.Foreign(descriptor, 0)) == 5
+    assert backend.seamless(backend.Foreign(descriptor, 5))
+    assert not backend.seamless(backend.Foreign(descriptor, 3))
+
+
 # ---------------------------------------------------------------- other architectures
 def test_a_convolutional_network_is_exact_in_tiles() -> None:
     data, pixels = small("SPAN"), scene(90, 70)
@@ -114,8 +121,6 @@ def test_a_convolutional_network_is_exact_in_tiles() -> None:
         network = backend.load("span.pth", data, halo=told["halo"], half_safe=False, device="cpu")
         network.side = side
         assert levels_apart(enlarge(network, pixels), wanted) <= 1
-    short = backend.Foreign(descriptor, told["halo"] // 2)
-    assert not backend.seamless(short)
 
 
 @pytest.mark.parametrize("size", [(1, 1), (3, 40), (37, 50)])
