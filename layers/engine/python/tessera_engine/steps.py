@@ -17,12 +17,8 @@ from tessera_engine.resize import Resampled
 from tessera_engine.scores import Measured, Scores
 
 NOTE_FACES = "No face model is installed: faces were enlarged like the rest."
-NOTE_PARTS = (
-    "The model looks at a picture as a whole, and was shown this one in parts: where they meet it may show."
-)
-NOTE_FAR = (
-    "The result is very unlike the source: the model may not suit the picture, or its file may be damaged."
-)
+NOTE_PARTS = "The model looks at a picture as a whole, and was shown this one in parts: where they meet it may show."
+NOTE_FAR = "The result is very unlike the source: the model may not suit the picture, or its file may be damaged."
 FAR = 15.0  # dB of fidelity
 THUMBNAIL_QUALITY = 80
 
