@@ -25,8 +25,8 @@ class Scores:
     """None before the last band has gone by, and where there is nothing to measure.
 
     `fidelity`: PSNR in dB over every second row's samples (RGB, or grey) between the source and the enlargement, of
-    which squares of scale x scale pixels are averaged. `seam`: the mean absolute difference of the pixels on both sides of a border
-    between tiles, divided by that of neighbours one and two source pixels from it; 1 where nothing shows.
+    which squares of scale x scale pixels are averaged. `seam`: the mean absolute difference of the pixels on both sides
+    of a border between tiles, divided by that of neighbours one and two source pixels from it; 1 where nothing shows.
     """
 
     fidelity: float | None = None
