@@ -168,9 +168,7 @@ class Run:
         """One step; returns its mean absolute error (0..1), whatever the loss."""
         with torch.autocast("cpu", dtype=torch.bfloat16):
             added = self.network.residual(tensor(low))
-        with (
-            torch.no_grad()
-        ):  # the gradient by hand: autograd would pass five times over these large planes
+        with torch.no_grad():  # the gradient by hand: autograd would pass five times over these large planes
             error = added.float() - wanted(low, high, self.plan.scale)
             slope = LOSSES[self.plan.loss](error).div_(error.numel()).to(added.dtype)
         added.backward(slope)

@@ -134,6 +134,10 @@ class ProcessedFile(Answer):
     )
     cache: str | None = Field(default=None, description='"hit" where an earlier result was copied and no model ran')
     notes: Texts = ()
+    fidelity: float | None = Field(
+        default=None, description="dB, PSNR between the source and the result averaged down to its size"
+    )
+    seam: float | None = Field(default=None, description="1 where no border between tiles shows")
 
 
 class Task(Answer):

@@ -54,4 +54,6 @@ def result_json(path: Path, task_id: str, file: ProcessedFile, task: Task) -> di
         "standIn": file.stand_in,
         "cache": file.cache,
         "notes": list(file.notes),
+        "fidelity": file.fidelity,
+        "seam": file.seam,
     }

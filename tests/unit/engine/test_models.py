@@ -43,7 +43,7 @@ def test_all_twelve_names_lead_into_the_catalogue() -> None:
 
 
 @pytest.mark.parametrize("name", [*models.CATALOGUE, *UPSCAYL])
-@pytest.mark.parametrize(("scale", "passes"), [(2, [2]), (4, [4]), (8, [2, 4])])
+@pytest.mark.parametrize(("scale", "passes"), [(2, [2]), (3, [4]), (4, [4]), (8, [2, 4])])
 def test_every_model_has_a_way_to_every_scale(name: str, scale: int, passes: list[int]) -> None:
     model = models.CATALOGUE[models.ALIASES.get(name, name)]
     assert [weights.scale for weights in model.needed(scale)] == passes
@@ -73,7 +73,7 @@ def torch_found(monkeypatch: pytest.MonkeyPatch) -> dict[str, bool]:
 
 
 @pytest.mark.parametrize("name", UPSCAYL)
-@pytest.mark.parametrize("scale", [2, 4, 8])
+@pytest.mark.parametrize("scale", [2, 3, 4, 8])
 def test_the_default_stands_in_and_says_so(name: str, scale: int, cache: Path) -> None:
     choice = models.choose(name, scale, "allow")
     assert (choice.model, choice.stand_in) == (models.DEFAULT, True)
@@ -100,12 +100,12 @@ def test_what_to_install_is_said_when_pytorch_is_missing(cache: Path, torch_foun
 
 def test_the_engine_itself_needs_no_torch() -> None:
     """Blocked, not absent: the test means the same where it is installed."""
-    modules = "worker, models, pull, __main__"
-    script = f"import sys; sys.modules['torch'] = None; from tessera_engine import {modules}"
+    modules = "worker, models, own, pull, __main__"
+    script = f"import sys; sys.modules['torch'] = sys.modules['spandrel'] = None; from tessera_engine import {modules}"
     subprocess.run([sys.executable, "-c", script], check=True, env={"PYTHONPATH": os.pathsep.join(sys.path)})
 
 
-@pytest.mark.parametrize(("scale", "passes"), [(2, [2]), (4, [4]), (8, [2, 4])])
+@pytest.mark.parametrize(("scale", "passes"), [(2, [2]), (3, [4]), (4, [4]), (8, [2, 4])])
 def test_the_default_by_its_own_name_is_no_stand_in(scale: int, passes: list[int]) -> None:
     choice = models.choose("tessera-fidelity", scale, "refuse")
     assert not choice.stand_in

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from tessera.job import Limits
 from tessera.recipe import AnyOperation, Encode, EnhanceFace, Operation, Recipe, Thumbnail, Upscale
-from tessera_engine import pipeline, steps
+from tessera_engine import models, pipeline, steps
 from tessera_engine.errors import CorruptImage, ModelUnavailable, TooManyPixels, UnsupportedFormat
 from tessera_engine.header import probe
 from tessera_engine.pipeline import Product
@@ -32,7 +32,7 @@ def test_there_is_a_step_for_every_operation() -> None:
     assert set(pipeline.STEPS) == set(Operation.__subclasses__())
 
 
-@pytest.mark.parametrize("scale", [2, 4, 8])
+@pytest.mark.parametrize("scale", [2, 3, 4, 8])
 @pytest.mark.parametrize("size", [(1, 1), (2, 1), (17, 31)])
 def test_sizes_are_exact(scale: Any, size: tuple[int, int], make_scene: Scene, make_file: MakeFile) -> None:
     source = make_file(Image.fromarray(make_scene(*size)), "png")
@@ -45,7 +45,7 @@ def test_sizes_are_exact(scale: Any, size: tuple[int, int], make_scene: Scene, m
 
 def test_an_enlargement_shows_the_same_picture(make_scene: Scene, make_file: MakeFile, open_file: OpenFile) -> None:
     pixels = make_scene(48, 40)
-    for scale in (2, 4, 8):
+    for scale in (2, 3, 4, 8):
         source = make_file(Image.fromarray(pixels), "png")
         product = carry_out(source, Upscale(model="tessera-fidelity", scale=scale), PNG)
         back = open_file(product.encoded).resize((48, 40), Image.Resampling.BICUBIC)
@@ -102,6 +102,42 @@ def test_nothing_is_decoded_for_a_refusal(
         carry_out(b"GIF89a", X4, PNG)
     with pytest.raises(CorruptImage):
         carry_out(small[:20], X4, PNG)
+
+
+def test_the_scores_are_told_of_the_last_enlargement(make_scene: Scene, make_file: MakeFile) -> None:
+    source = make_file(Image.fromarray(make_scene(150, 70)), "png")
+    for scale in (2, 3, 4, 8):
+        product = carry_out(source, Upscale(model="tessera-fidelity", scale=scale), PNG, memory=3_000_000)
+        assert product.fidelity is not None and product.fidelity > 30
+        assert product.seam == pytest.approx(1, abs=0.15)
+        assert product.notes == ()
+    product = carry_out(source, X4, PNG)  # one tile
+    assert product.fidelity is not None and product.seam is None
+
+
+@pytest.mark.parametrize("memory", [1, 3_000_000, 10**9])
+def test_the_memory_that_is_given_changes_no_pixel(memory: int, make_scene: Scene, make_file: MakeFile) -> None:
+    source = make_file(Image.fromarray(make_scene(90, 130)), "png")
+    assert carry_out(source, X4, PNG, memory=memory).encoded == carry_out(source, X4, PNG).encoded
+
+
+def test_what_is_very_unlike_its_source_has_a_note(make_scene: Scene, make_file: MakeFile) -> None:
+    """A checkerboard of pixels is the worst of what is not nonsense; upside down is nonsense."""
+
+    class Inverting:
+        scale, halo = 4, 8
+
+        def enlarge(self, tile: NDArray[np.uint8]) -> NDArray[np.uint8]:
+            return (255 - tile[8:-8, 8:-8]).repeat(4, axis=0).repeat(4, axis=1)
+
+    board = (np.indices((64, 64)).sum(0) % 2 * 255).astype(np.uint8)
+    assert carry_out(make_file(Image.fromarray(board), "png"), X4, PNG).notes == ()
+    models.network.cache_clear()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(models.Weights, "load", lambda _: Inverting())
+        product = carry_out(make_file(Image.fromarray(make_scene(64, 64)), "png"), X4, PNG)
+    models.network.cache_clear()
+    assert product.notes == (steps.NOTE_FAR,)
 
 
 def test_effort_counts_what_every_pass_reads() -> None:

@@ -72,6 +72,8 @@ def test_thumbnail_report_and_last_the_result(bucket: Any, storage: Storage, mak
     assert outcome.bytes == len(bucket.objects["result"])
     assert (outcome.model, outcome.stand_in) == ("tessera-fidelity", True)
     assert outcome.seconds is not None and outcome.seconds > 0
+    assert outcome.fidelity is not None and outcome.fidelity > 30
+    assert outcome.seam is None  # one tile
 
 
 def test_running_twice_writes_the_same(bucket: Any, storage: Storage, make_job: Callable[..., Job]) -> None:

@@ -76,6 +76,12 @@ class Outcome(Told):
     reused: bool = Field(default=False, description="true when no worker ran: an earlier result was copied")
     notes: tuple[str, ...] = ()
     seconds: float | None = Field(default=None, description="wall time from the first byte read to the last encoded")
+    fidelity: float | None = Field(
+        default=None, description="dB, PSNR over RGB between the source and the enlargement averaged down to its size"
+    )
+    seam: float | None = Field(
+        default=None, description="differences across borders of tiles over those nearby: 1 where no border shows"
+    )
     error: JobError | None = None
 
 

@@ -308,4 +308,6 @@ def _told(outcome: Outcome) -> dict[str, object]:
         "reused": outcome.reused,
         "notes": list(outcome.notes),
         "seconds": outcome.seconds,
+        "fidelity": outcome.fidelity,
+        "seam": outcome.seam,
     }

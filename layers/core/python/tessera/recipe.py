@@ -25,7 +25,7 @@ class Upscale(Operation):
 
     op: Literal["upscale"] = "upscale"
     model: str = Field(description="a name of the engine's catalogue, or one of the names it maps to one")
-    scale: Literal[2, 4, 8]
+    scale: Literal[2, 3, 4, 8]
 
 
 class EnhanceFace(Operation):

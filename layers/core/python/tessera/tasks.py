@@ -63,6 +63,8 @@ class File(Row):
     reused: bool = False
     notes: tuple[str, ...] = ()
     seconds: float | None = None
+    fidelity: float | None = None
+    seam: float | None = None
     error: str = ""
     ended: int | None = None
     expires: int | None = None

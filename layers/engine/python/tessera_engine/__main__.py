@@ -1,4 +1,4 @@
-"""`python -m tessera_engine models list | pull NAME... | verify`."""
+"""`python -m tessera_engine models list | pull NAME... | verify | add FILE --name NAME`."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from tessera_engine import models
+from tessera_engine import models, own
 from tessera_engine.catalogue import FILES, cache_directory
 from tessera_engine.pull import GITHUB, Puller, PullFailed, state
 
@@ -18,6 +18,8 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser().parse_args(arguments)
     if options.command == "list":
         return list_models()
+    if options.command == "add":
+        return add(options.file, options.name, options.licence, options.description)
     directory: Path = options.directory or cache_directory()
     if options.command == "verify":
         return verify(directory)
@@ -34,19 +36,42 @@ def parser() -> argparse.ArgumentParser:
     fetch.add_argument("names", nargs="+", metavar="NAME", choices=["all", *models.CATALOGUE, *models.ALIASES])
     fetch.add_argument("--base-url", default=GITHUB, help="where the files' paths are looked up (default: %(default)s)")
     check = commands.add_parser("verify", help="compare every fetched file with its SHA-256")
+    new = commands.add_parser("add", help="list a file of your own (.safetensors, .pth), read by spandrel, as a model")
+    new.add_argument("file", type=Path, metavar="FILE", help="copied to $TESSERA_OWN_MODELS")
+    new.add_argument("--name", required=True, help="what recipes will call it")
+    new.add_argument("--licence", default="", help="under which its weights are used")
+    new.add_argument("--description", default="", help="what it is good for")
     for command in (fetch, check):
         command.add_argument("--directory", type=Path, help="instead of $TESSERA_MODELS or ~/.cache/tessera/models")
     return top
 
 
 def list_models() -> int:
-    for model in models.CATALOGUE.values():
+    try:
+        added = models.own_models()
+    except own.OwnModelsBroken as error:
+        print(error, file=sys.stderr)
+        return 1
+    for model in (*models.CATALOGUE.values(), *added.values()):
         size = sum(file.size for file in model.files) / MB
-        print(f"{model.name}  ({model.architecture}; {model.licence}; {f'{size:.0f} MB' if size else 'shipped'})")
-        print(f"    {model.description}")
+        origin = "your own" if model.name in added else f"{size:.0f} MB" if size else "shipped"
+        print(f"{model.name}  ({model.architecture}; {model.licence}; {origin})")
+        if model.description:
+            print(f"    {model.description}")
         if names := [alias for alias, name in models.ALIASES.items() if name == model.name]:
             print(f"    answers to: {', '.join(names)}")
         print(f"    {model.obstacle(4) or 'installed'}")
+    return 0
+
+
+def add(file: Path, name: str, licence: str, description: str) -> int:
+    try:
+        entry = own.add(file, name, {*models.CATALOGUE, *models.ALIASES}, licence=licence, description=description)
+    except (own.OwnModelsBroken, OSError, ValueError) as error:
+        print(error, file=sys.stderr)
+        return 1
+    field = f"sees {entry.halo} pixels around each" if entry.exact else "sees the whole picture: large ones in parts"
+    print(f"{entry.name}: {entry.architecture}, enlarges {entry.scale} times, {field}")
     return 0
 
 

@@ -10,6 +10,7 @@ EngineError
 |- LinkExpired         storage refuses a link of the job; fresh links may work
 |- TooLate             the job's time is over
 |- NetworkFault        the network gave nonsense for a part of the picture, twice
+|  `- NotFinite        numbers that are not finite
 `- ModelUnavailable    the model is not installed and nothing may stand in for it
 
 Storage that cannot be reached at all while an answer is written is no EngineError: see `transfer.StorageUnreachable`.
@@ -20,6 +21,8 @@ from __future__ import annotations
 from typing import ClassVar
 
 from tessera.job import ErrorCode, JobError
+
+NOT_FINITE = "The network gave numbers that are not finite for a part of this picture."
 
 
 class EngineError(Exception):
@@ -72,6 +75,10 @@ class TooLate(EngineError):
 
 class NetworkFault(EngineError):
     retryable = True  # on another machine, perhaps
+
+
+class NotFinite(NetworkFault):
+    pass
 
 
 class ModelUnavailable(EngineError):

@@ -12,20 +12,27 @@ import importlib.util
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Literal
+from typing import ClassVar, Literal
 
-from tessera_engine import catalogue
+from tessera_engine import catalogue, own
 from tessera_engine.backends import onnx
 from tessera_engine.catalogue import File
 from tessera_engine.errors import ModelUnavailable
+from tessera_engine.own import OwnWeights
 from tessera_engine.tiling import Network
 
 StandIn = Literal["allow", "refuse"]
 
 WEIGHTS = Path(__file__).parent / "weights"
 
-# Exact enlargements by passes of 2 and 4. Eight is 2 first: the second pass then sees 4 times the pixels, not 16 times.
-PASSES = {2: (2,), 4: (4,), 8: (2, 4)}
+# Scale -> ways to it, the best first: networks one after another, whose product is brought down where it is too large.
+# Eight is 2 first: the second pass then sees 4 times the pixels, not 16 times.
+PASSES: dict[int, tuple[tuple[int, ...], ...]] = {
+    2: ((2,), (3,), (4,), (8,)),
+    3: ((3,), (4,), (2, 2), (8,)),
+    4: ((4,), (2, 2), (8,), (3, 3)),
+    8: ((2, 4), (8,), (2, 2, 2), (3, 3), (4, 4)),
+}
 
 
 @dataclass(frozen=True)
@@ -36,6 +43,8 @@ class Weights:
     sha256: str
     scale: int
     halo: int
+    pixel_bytes: int  # of activations to one pixel of the input
+    exact: ClassVar = True  # the halo is all that the network sees
 
     @property
     def files(self) -> tuple[File, ...]:
@@ -65,6 +74,7 @@ class Pulled:
     files: tuple[File, ...]
     share: float = 1.0
     halved: bool = False
+    exact: ClassVar = True
 
     @property
     def scale(self) -> int:
@@ -99,7 +109,7 @@ class Pulled:
         return network
 
 
-AnyWeights = Weights | Pulled
+AnyWeights = Weights | Pulled | OwnWeights
 
 
 @dataclass(frozen=True)
@@ -116,19 +126,22 @@ class Model:
         return tuple(dict.fromkeys(file for weights in self.weights for file in weights.files))
 
     def needed(self, scale: int) -> tuple[AnyWeights, ...]:
-        """The weights to run one after another for an enlargement of 2, 4 or 8, installed or not."""
-        own = {weights.scale: weights for weights in self.weights}
-        return tuple(own[factor] for factor in PASSES[scale] if factor in own)
+        """The weights to run one after another for an enlargement by `scale`, installed or not; empty without a way.
+
+        Their product may be larger than `scale`.
+        """
+        have = {weights.scale: weights for weights in self.weights}
+        way = next((way for way in PASSES[scale] if have.keys() >= set(way)), ())
+        return tuple(have[factor] for factor in way)
 
     def obstacle(self, scale: int) -> str:
         """Why it cannot enlarge so here; empty when it can."""
-        needed = self.needed(scale)
-        if len(needed) < len(PASSES[scale]):
+        if not (needed := self.needed(scale)):
             return "it has no weights for that scale"
         return next((weights.obstacle for weights in needed if weights.obstacle), "")
 
     def passes(self, scale: int) -> tuple[AnyWeights, ...]:
-        """The weights to run one after another for an enlargement of 2, 4 or 8; empty when something is missing."""
+        """What is `needed`; empty when something is missing."""
         return () if self.obstacle(scale) else self.needed(scale)
 
 
@@ -145,8 +158,12 @@ DEFAULT = Model(
     name="tessera-fidelity",
     architecture="M6C48",
     weights=(
-        Weights("tessera-fidelity-x2.onnx", "07cffaadfe705443585581f2ebe37ccb2ffb302a3a1fc433462bd38d01df4630", 2, 8),
-        Weights("tessera-fidelity-x4.onnx", "5084580c34c39ef227ad4fc029c36f0a7ff5f33126d0425e9892991f7ccc7fa4", 4, 8),
+        Weights(
+            "tessera-fidelity-x2.onnx", "07cffaadfe705443585581f2ebe37ccb2ffb302a3a1fc433462bd38d01df4630", 2, 8, 415
+        ),
+        Weights(
+            "tessera-fidelity-x4.onnx", "5084580c34c39ef227ad4fc029c36f0a7ff5f33126d0425e9892991f7ccc7fa4", 4, 8, 620
+        ),
     ),
     licence="CC0-1.0",
     description="Small and quick; adds nothing that the picture does not show. Made by training/.",
@@ -216,9 +233,18 @@ ALIASES = {
 }
 
 
+def own_models() -> dict[str, Model]:
+    """What the operator has added. A name of the catalogue stays the catalogue's."""
+    return {
+        name: Model(name, weights.architecture, (weights,), weights.licence, weights.description)
+        for name, weights in own.listed().items()
+        if name not in CATALOGUE and name not in ALIASES
+    }
+
+
 def choose(name: str, scale: int, stand_in: StandIn) -> Choice:
     """ModelUnavailable for an unknown name, and for one whose weights are missing when nothing may stand in."""
-    model = CATALOGUE.get(ALIASES.get(name, name))
+    model = CATALOGUE.get(ALIASES.get(name, name)) or own_models().get(name)
     if model is None:
         raise ModelUnavailable(f"There is no model of the name {name[:80]!r}.")
     if passes := model.passes(scale):

@@ -10,7 +10,7 @@ from typing import Any, BinaryIO
 from tessera.job import Limits
 from tessera.recipe import Encode, EnhanceFace, ImageFormat, Operation, Recipe, Thumbnail, Upscale
 
-from tessera_engine import models, steps
+from tessera_engine import models, steps, tiling
 from tessera_engine.header import WEB, SourceFormat, probe
 from tessera_engine.imageio import check_limits, decode
 from tessera_engine.steps import Tools, Work
@@ -39,6 +39,8 @@ class Product:
     model: str | None
     stand_in: bool
     notes: tuple[str, ...]
+    fidelity: float | None = None  # dB
+    seam: float | None = None
 
 
 class Meter:
@@ -61,33 +63,37 @@ def carry_out(
     listener: Callable[[float], None],
     sink: BinaryIO | None = None,
     formats: Set[SourceFormat] = WEB,
+    memory: int = tiling.MEMORY,
 ) -> Product:
     """Raises an EngineError; anything else is a fault of ours. Sizes and models are checked before pixels are read.
 
     The file is written to `sink` while it is made, from its first byte to its last, without seeking; what is there
     when an error is raised is to be thrown away. Without a sink the file is the product's `encoded`.
+    `memory`: bytes for the activations of one tile; see `tiling.side`.
     `formats` are those that are accepted; every further one is a further decoder that reads strangers' bytes.
     """
     info, target = probe(source, formats), recipe.encode()
     check_limits(info, recipe.scale(), target.format, limits)
     meter = Meter(effort(recipe, info.pixels, stand_in), listener)
     listener(0.0)
-    memory = BytesIO()
-    tools = Tools(stand_in, meter.add, sink or memory)
+    encoded = BytesIO()
+    tools = Tools(stand_in, meter.add, sink or encoded, memory)
     picture, notes = decode(source, info)
     work = Work(picture, notes=notes)
     for operation in recipe.operations:
         work = STEPS[type(operation)](work, operation, tools)
     work = steps.finish(work)
     return Product(
-        encoded=memory.getvalue(),
+        encoded=encoded.getvalue(),
         thumbnail=work.thumbnail,
         width=work.raster.width,
         height=work.raster.height,
         format=target.format,
         model=work.model,
         stand_in=work.stand_in,
-        notes=work.notes,
+        notes=(*work.notes, *steps.doubts(work)),
+        fidelity=work.scores.fidelity,
+        seam=work.scores.seam,
     )
 
 
@@ -96,7 +102,9 @@ def effort(recipe: Recipe, pixels: int, stand_in: models.StandIn) -> int:
     total = 0
     for operation in recipe.operations:
         if isinstance(operation, Upscale):
+            read = pixels
             for weights in models.choose(operation.model, operation.scale, stand_in).passes:
-                total += pixels
-                pixels *= weights.scale**2
+                total += read
+                read *= weights.scale**2
+            pixels *= operation.scale**2
     return total

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
 import onnxruntime
 
 from tessera_engine.cores import usable_cores
+from tessera_engine.errors import NOT_FINITE, NotFinite
 from tessera_engine.picture import Pixels
 
 ONLY_ERRORS = 3  # onnxruntime's severities: 0 verbose, 1 info, 2 warning, 3 error, 4 fatal
@@ -14,14 +16,22 @@ ONLY_ERRORS = 3  # onnxruntime's severities: 0 verbose, 1 info, 2 warning, 3 err
 
 @dataclass(frozen=True)
 class OnnxNetwork:
-    """A graph `pixels` uint8 (1, h + 2 * halo, w + 2 * halo, 3) -> `enlarged` uint8 (1, h * scale, w * scale, 3)."""
+    """A graph `pixels` uint8 (1, h + 2 * halo, w + 2 * halo, 3) -> `enlarged` uint8 (1, h * scale, w * scale, 3).
+
+    A graph may have a second output `samples`, float32 of any shape: what is rounded to `enlarged`. It shows numbers
+    that are not finite, which rounding hides.
+    """
 
     session: onnxruntime.InferenceSession
     scale: int
     halo: int
+    outputs: tuple[str, ...] = ("enlarged",)
 
     def enlarge(self, tile: Pixels) -> Pixels:
-        (enlarged,) = self.session.run(["enlarged"], {"pixels": tile[None]})
+        """NotFinite where `samples` says so."""
+        enlarged, *samples = self.session.run(self.outputs, {"pixels": tile[None]})
+        if not all(np.isfinite(values).all() for values in samples):
+            raise NotFinite(NOT_FINITE)
         pixels: Pixels = enlarged[0]
         return pixels
 
@@ -33,4 +43,5 @@ def load(weights: bytes, scale: int, halo: int) -> OnnxNetwork:
     # Threads that spin between two layers win nothing on an idle machine and lose a third on a shared one.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     session = onnxruntime.InferenceSession(weights, options, providers=["CPUExecutionProvider"])
-    return OnnxNetwork(session, scale, halo)
+    names = {output.name for output in session.get_outputs()}
+    return OnnxNetwork(session, scale, halo, ("enlarged", "samples") if "samples" in names else ("enlarged",))
