@@ -85,6 +85,26 @@ class Picture:
         return self
 
 
+def quantised(levels: NDArray[np.float32]) -> Pixels:
+    """The nearest of 0..255."""
+    nearest: Pixels = np.rint(levels).clip(0, 255).astype(np.uint8)
+    return nearest
+
+
+def gathered(raster: Raster) -> Picture:
+    """All bands in one picture."""
+    pixels = np.empty((raster.height, raster.width, raster.channels), np.uint8)
+    alpha = np.empty((raster.height, raster.width), np.uint8) if raster.has_alpha else None
+    top = 0
+    for band in raster.bands():
+        rows = slice(top, top + band.pixels.shape[0])
+        pixels[rows] = band.pixels
+        if alpha is not None and band.alpha is not None:
+            alpha[rows] = band.alpha
+        top = rows.stop
+    return Picture(pixels, alpha, raster.exif)
+
+
 def from_image(image: Image.Image) -> Picture:
     """From a Pillow image of mode L, LA, RGB or RGBA, without metadata."""
     channels = len(image.getbands())
