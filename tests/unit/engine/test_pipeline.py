@@ -106,4 +106,4 @@ def test_nothing_is_decoded_for_a_refusal(
 
 def test_effort_counts_what_every_pass_reads() -> None:
     recipe = Recipe(operations=(Upscale(model="tessera-fidelity", scale=8), X4, PNG))
-    assert pipeline.effort(recipe, 100, "refuse") == 100 + 400 + 6400
+    assert pipeline.effort(recipe, 25, 4, "refuse") == 100 + 400 + 6400

@@ -21,7 +21,7 @@ from tessera_engine.derived import Filtered
 from tessera_engine.picture import Pixels, Raster, quantised
 from tessera_engine.tiling import mirrored
 
-SIDE = 8  # pixels of a block; also the halo: no block that covers a pixel reaches further
+SIDE = 8  # pixels of a block; also the halo: no block that covers a pixel reaches further; divides STRIP, COLUMNS
 # Eight of the 64 places of the grid, no two in a row or column: 0.05 dB below 16 on a square grid, in half the time.
 SHIFTS = tuple((down, 5 * down % SIDE) for down in range(SIDE))
 THRESHOLD, COLOUR_THRESHOLD = 2.7, 3.2  # sigmas; eyes see lost detail in brightness, and blotches in colours
@@ -89,9 +89,9 @@ def deviations(pixels: Pixels) -> Floats:
     """Root mean square of the fine coefficients of every whole block that is neither black nor white anywhere."""
     rows, columns = pixels.shape[0] // SIDE, pixels.shape[1] // SIDE
     inner = pixels[: rows * SIDE, : columns * SIDE]
-    blocks = inner.reshape(rows, SIDE, columns, SIDE, -1).transpose(0, 2, 4, 1, 3).reshape(rows * columns, -1, SIDE**2)
-    if not blocks.size:
+    if not inner.size:
         return np.empty(0, np.float32)
+    blocks = inner.reshape(rows, SIDE, columns, SIDE, -1).transpose(0, 2, 4, 1, 3).reshape(rows * columns, -1, SIDE**2)
     lowest, highest = blocks.min(axis=(1, 2)), blocks.max(axis=(1, 2))
     blocks = blocks[(lowest >= UNCLIPPED[0]) & (highest <= UNCLIPPED[1])].astype(np.float32)
     if blocks.shape[1] == 3:

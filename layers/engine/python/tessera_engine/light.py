@@ -23,7 +23,7 @@ from tessera_engine.preview import Preview
 SAMPLE = 512  # pixels on the longer side of the small picture
 REACH = 0.02  # of the longer side: the guided filter's radius
 EDGE = 0.05  # of full brightness: a step above that is an edge, and is kept
-BRIGHT = 0.42  # mean illumination of a picture that has light enough
+BRIGHT = 0.34  # mean illumination of a picture that has light enough; on a logarithmic scale, as eyes see it
 GAMMA = 0.4  # the least: what is at 5 % comes to 30 %
 DARKEST = 0.03  # illumination; below that a gain would show nothing but noise
 
@@ -93,7 +93,7 @@ def exponent(small: Picture, intensity: float) -> float:
     weight = np.ones_like(value) if small.alpha is None else small.alpha.astype(np.float32)
     if not weight.any():
         return 1.0
-    mean = max(DARKEST, float(np.average(value, weights=weight)))
+    mean = float(np.exp(np.average(np.log(np.maximum(value, DARKEST)), weights=weight)))
     if mean >= BRIGHT:
         return 1.0
     wanted = max(GAMMA, float(np.log(BRIGHT) / np.log(mean)))
