@@ -128,12 +128,10 @@ print(sorted({{"onnxruntime", "torch"}} & set(sys.modules)))
 
 def test_steps_are_carried_out_in_the_order_of_the_recipe(source: bytes, open_file: OpenFile) -> None:
     part, small = Crop(width=40, height=40, left=0, top=0), Resize(width=45)
-    one, other = (
-        open_file(carry_out(source, *order, PNG).encoded)
-        for order in ((part, small), (small, Crop(width=40, height=30)))
-    )
-    assert one.size == (40, 40) and other.size == (40, 30)
-    assert np.array_equal(np.asarray(one), np.asarray(open_file(source))[:40, :40])
+    cut_first = open_file(carry_out(source, part, small, PNG).encoded)
+    assert np.array_equal(np.asarray(cut_first), np.asarray(open_file(source))[:40, :40])
+    with pytest.raises(Misfit, match="45 x 30"):
+        carry_out(source, small, part, PNG)
 
 
 def test_a_thumbnail_is_of_the_picture_at_its_place(source: bytes, open_file: OpenFile) -> None:
@@ -159,9 +157,7 @@ def test_sizes_are_those_of_the_upright_picture(make_scene: Scene, make_file: Ma
     assert open_file(product.encoded).size == (120, 180)
 
 
-@pytest.mark.parametrize(
-    "operation", [op for op in CLASSICAL if not isinstance(op, Encode | Thumbnail)], ids=lambda op: op.op
-)
+@pytest.mark.parametrize("operation", CLASSICAL[:-2], ids=lambda operation: operation.op)
 def test_classical_work_can_be_stopped(operation: AnyOperation, make_scene: Scene, make_file: MakeFile) -> None:
     """The listener is called while the bands go by: a deadline is noticed in the middle of a picture."""
     dark = make_file(Image.fromarray(make_scene(60, 2000) // 4), "png")
