@@ -15,7 +15,7 @@ from tessera_engine.encoders import image_of
 from tessera_engine.picture import STRIP, Band
 
 # Pillow's own radii, in pixels of the larger of the two grids (its Resample.c).
-RADIUS = {Image.Resampling.BOX: 0.5, Image.Resampling.BILINEAR: 1.0, Image.Resampling.LANCZOS: 3.0}
+RADIUS = {Image.Resampling.BOX: 0.5, Image.Resampling.LANCZOS: 3.0}
 
 PREMULTIPLIED = {"LA": "La", "RGBA": "RGBa"}
 STRAIGHT = {"La": "LA", "RGBa": "RGBA"}
@@ -26,8 +26,7 @@ class Resampled(Derived):
     """The source's `box` brought to `size`, as Pillow's `resize` of the whole would: no level differs by more than one.
 
     Lanczos with three lobes, on the samples as they are stored (sRGB's curve), alpha premultiplied. Light does not add
-    up linearly so, but a Lanczos filter on linear light rings visibly around bright spots on dark ground, and what a
-    network has enlarged was learnt from pictures that were reduced in sRGB. Each of the two directions rounds to bytes,
+    up so, but what a network has enlarged was learnt from pictures that were reduced in sRGB. Each of the two directions rounds to bytes,
     across first. Memory: the rows that one output row needs, and STRIP rows of output.
     """
 
