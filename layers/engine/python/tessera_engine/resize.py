@@ -26,8 +26,8 @@ class Resampled(Derived):
     """The source's `box` brought to `size`, as Pillow's `resize` of the whole would: no level differs by more than one.
 
     Lanczos with three lobes, on the samples as they are stored (sRGB's curve), alpha premultiplied. Light does not add
-    up so, but what a network has enlarged was learnt from pictures that were reduced in sRGB. Each of the two directions rounds to bytes,
-    across first. Memory: the rows that one output row needs, and STRIP rows of output.
+    up so, but what a network has enlarged was learnt from pictures that were reduced in sRGB. Each of the two
+    directions rounds to bytes, across first. Memory: the rows that one output row needs, and STRIP rows of output.
     """
 
     size: Size
