@@ -11,9 +11,9 @@ import pytest
 from numpy.typing import NDArray
 from PIL import ExifTags, Image, ImageCms
 from tessera.job import Limits
-from tessera.recipe import Encode
+from tessera.recipe import Crop, Encode, Recipe, Resize, Upscale
 from tessera_engine import imageio
-from tessera_engine.errors import CorruptImage, PictureError, TooManyPixels
+from tessera_engine.errors import CorruptImage, Misfit, PictureError, TooManyPixels
 from tessera_engine.header import ImageInfo, probe
 from tessera_engine.picture import Picture
 
@@ -26,6 +26,10 @@ LIMITS = Limits(max_input_pixels=50_000_000, max_output_pixels=400_000_000)
 
 def decode(data: bytes) -> tuple[Picture, tuple[str, ...]]:
     return imageio.decode(data, probe(data))
+
+
+def enlarging(scale: Any, target: Any) -> Recipe:
+    return Recipe(operations=(Upscale(model="tessera-fidelity", scale=scale), Encode(format=target)))
 
 
 def png_of(
@@ -65,12 +69,27 @@ def png_of(
 )
 def test_sizes_are_refused_by_the_header(info: ImageInfo, scale: int, target: Any) -> None:
     with pytest.raises(TooManyPixels, match=f"{info.width * scale:d}|{info.width:d}"):
-        imageio.check_limits(info, scale, target, LIMITS)
+        imageio.check_limits(info, enlarging(scale, target), LIMITS)
 
 
 @pytest.mark.parametrize(("target", "side"), [("webp", 16_380), ("jpeg", 65_500)])
 def test_the_largest_sides_are_accepted(target: Any, side: int) -> None:
-    imageio.check_limits(ImageInfo("png", side // 4, 9), 4, target, LIMITS)
+    imageio.check_limits(ImageInfo("png", side // 4, 9), enlarging(4, target), LIMITS)
+
+
+def test_every_step_is_within_the_limits_whichever_way_the_picture_lies() -> None:
+    info, png = ImageInfo("jpeg", 1_000, 5_000), Encode(format="png")
+
+    def check(*operations: Any) -> tuple[int, int]:
+        return imageio.check_limits(info, Recipe(operations=(*operations, png)), LIMITS)
+
+    assert check(Upscale(model="tessera-fidelity", width=4_000)) == (1_000, 5_000)
+    assert check(Upscale(model="tessera-fidelity", width=40_000)) == (5_000, 1_000)  # on its side: 320 megapixels
+    with pytest.raises(TooManyPixels, match="16000 x 80000"):
+        check(Upscale(model="tessera-fidelity", scale=8), Upscale(model="tessera-fidelity", scale=2), Resize(width=9))
+    assert check(Crop(width=4_000, height=500)) == (5_000, 1_000)
+    with pytest.raises(Misfit, match="1000 x 5000"):
+        check(Crop(width=6_000, height=5))
 
 
 def test_libjpeg_ends_where_the_table_says(make_file: MakeFile) -> None:
@@ -83,7 +102,7 @@ def test_a_bomb_is_refused_without_its_pixels() -> None:
     bomb = png_of(8, 0, np.zeros((1, 8), np.uint8), claimed=(13_000, 13_000))
     tracemalloc.start()
     with pytest.raises(TooManyPixels):
-        imageio.check_limits(probe(bomb), 4, "png", LIMITS)
+        imageio.check_limits(probe(bomb), enlarging(4, "png"), LIMITS)
     with pytest.raises(TooManyPixels):  # even where the limits would let it through
         decode(bomb)
     assert tracemalloc.get_traced_memory()[1] < 2_000_000
@@ -219,7 +238,7 @@ def test_flipped_bytes_raise_nothing_unexpected(kind: str, make_scene: Scene, ma
             damaged[place] = rng.integers(256)
         try:
             info = probe(bytes(damaged))
-            imageio.check_limits(info, 2, "png", LIMITS)
+            imageio.check_limits(info, enlarging(2, "png"), LIMITS)
             imageio.decode(bytes(damaged), info)
         except PictureError:
             continue

@@ -142,4 +142,4 @@ def test_what_is_very_unlike_its_source_has_a_note(make_scene: Scene, make_file:
 
 def test_effort_counts_what_every_pass_reads() -> None:
     recipe = Recipe(operations=(Upscale(model="tessera-fidelity", scale=8), X4, PNG))
-    assert pipeline.effort(recipe, 100, "refuse") == 100 + 400 + 6400
+    assert pipeline.effort(recipe, 25, 4, "refuse") == 100 + 400 + 6400

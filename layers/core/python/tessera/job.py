@@ -16,6 +16,7 @@ ErrorCode = Literal[
     "unsupported_format",  # not JPEG, PNG or WebP by its bytes
     "corrupt_image",  # the header or the pixels cannot be decoded
     "too_many_pixels",  # input or output above the limits of the job, or above what the output format can hold
+    "does_not_fit",  # an operation asks for what a picture of this size does not have
     "source_changed",  # the object is no longer the one whose ETag was accepted
     "source_unavailable",  # the object could not be read
     "link_expired",  # storage refused a link of the job: sign afresh and run again

@@ -30,10 +30,12 @@ class Links:
 
 
 def file_name(file: File) -> str:
-    """What the result is saved as: holiday.png upscaled by 4 to WebP is holiday-4x.webp."""
+    """The name of the result: holiday.png upscaled by 4 to WebP is holiday-4x.webp, to a size holiday-900x600.webp."""
     kind = file.format or file.recipe.encode().format
     stem = PurePath(file.original).stem.encode()[:MAX_STEM].decode(errors="ignore")
-    return f"{stem or 'picture'}-{file.recipe.scale()}x.{SUFFIXES[kind]}"
+    scale = file.recipe.scale() or 1
+    what = f"{scale}x" if scale > 1 else f"{file.width}x{file.height}"
+    return f"{stem or 'picture'}-{what}.{SUFFIXES[kind]}"
 
 
 def links(services: Services, file: File) -> Links | None:

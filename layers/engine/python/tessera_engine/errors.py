@@ -4,7 +4,8 @@ EngineError
 |- PictureError        the picture cannot be worked on, now or later
 |  |- UnsupportedFormat
 |  |- CorruptImage
-|  `- TooManyPixels
+|  |- TooManyPixels
+|  `- Misfit            an operation asks for what a picture of this size does not have
 |- SourceChanged       another object lies where the accepted one lay
 |- SourceUnavailable   the object cannot be read
 |- LinkExpired         storage refuses a link of the job; fresh links may work
@@ -49,6 +50,10 @@ class CorruptImage(PictureError):
 
 class TooManyPixels(PictureError):
     code = "too_many_pixels"
+
+
+class Misfit(PictureError):
+    code = "does_not_fit"
 
 
 class SourceChanged(EngineError):

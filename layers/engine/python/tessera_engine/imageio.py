@@ -8,16 +8,18 @@ from __future__ import annotations
 import struct
 import warnings
 import zlib
+from contextlib import suppress
 from io import BytesIO
 
 import numpy as np
 from PIL import Image, ImageCms
 from tessera.job import Limits
-from tessera.recipe import Encode, ImageFormat
+from tessera.recipe import Encode, ImageFormat, Recipe
+from tessera.sizes import DoesNotFit, Size
 
 from tessera_engine import metadata
 from tessera_engine.encoders import encoder
-from tessera_engine.errors import CorruptImage, EngineError, TooManyPixels, UnsupportedFormat
+from tessera_engine.errors import CorruptImage, EngineError, Misfit, PictureError, TooManyPixels, UnsupportedFormat
 from tessera_engine.header import ImageInfo
 from tessera_engine.picture import Picture, from_image
 
@@ -64,26 +66,61 @@ NOTE_CMYK = "CMYK colours without a profile were converted by rule of thumb."
 NOTE_METADATA = "The picture's metadata could not be carried over."
 
 
-def check_limits(info: ImageInfo, scale: int, target: ImageFormat, limits: Limits) -> None:
-    """TooManyPixels when the source, or its enlargement, is above the job's limits or the format's."""
+def check_limits(info: ImageInfo, recipe: Recipe, limits: Limits) -> Size:
+    """The size that the upright picture may have.
+
+    TooManyPixels when the source, or what becomes of it, is above the job's limits or the format's; Misfit when an
+    operation asks for what it does not have.
+
+    Nothing is decoded, so it is not known whether the picture lies on its side: it is refused when it would be either
+    way. `check_sizes` has the last word.
+    """
     if info.pixels > limits.max_input_pixels:
         raise TooManyPixels(
             f"The picture has {info.width} x {info.height} pixels; at most {limits.max_input_pixels:,} are accepted."
         )
-    width, height = info.width * scale, info.height * scale
-    if width * height > limits.max_output_pixels:
-        raise TooManyPixels(
-            f"Enlarged {scale} times it would have {width} x {height} pixels; "
-            f"at most {limits.max_output_pixels:,} are made."
-        )
+    try:
+        check_sizes(info.width, info.height, recipe, limits)
+    except PictureError as error:
+        with suppress(PictureError):
+            check_sizes(info.height, info.width, recipe, limits)
+            return info.height, info.width
+        raise error
+    return info.width, info.height
+
+
+def check_sizes(width: int, height: int, recipe: Recipe, limits: Limits) -> None:
+    """The same for an upright picture, after every step; a file's own limits count for what is written."""
+    across, down = width, height
+    target = recipe.encode().format
+    try:
+        for operation, (across, down) in recipe.sizes(width, height):
+            changed = (across, down) != (width, height)
+            if changed and across * down > limits.max_output_pixels:
+                raise TooManyPixels(
+                    f"{_becoming(recipe)}it would have {across} x {down} pixels; "
+                    f"at most {limits.max_output_pixels:,} are made."
+                )
+            if isinstance(operation, Encode):
+                _check_file(across, down, target, _becoming(recipe))
+    except DoesNotFit as error:
+        raise Misfit(str(error)) from error
+
+
+def _becoming(recipe: Recipe) -> str:
+    scale = recipe.scale() or 1
+    return f"Enlarged {scale} times " if scale > 1 else "As asked for, "
+
+
+def _check_file(width: int, height: int, target: ImageFormat, becoming: str) -> None:
     if max(width, height) > MAX_SIDE[target]:
         raise TooManyPixels(
-            f"Enlarged {scale} times it would be {width} x {height} pixels; "
+            f"{becoming}it would be {width} x {height} pixels; "
             f"a {target.upper()} ends at {MAX_SIDE[target]:,} on a side."
         )
     if width * height > MAX_WHOLE.get(target, width * height):
         raise TooManyPixels(
-            f"Enlarged {scale} times it would have {width} x {height} pixels; a {target.upper()} is made in one piece, "
+            f"{becoming}it would have {width} x {height} pixels; a {target.upper()} is made in one piece, "
             f"of at most {MAX_WHOLE[target]:,}. JPEG and PNG have no such limit."
         )
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
+import re
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -242,9 +243,35 @@ def own_models() -> dict[str, Model]:
     }
 
 
+BLENDS = "realesr-general-x4v3"
+NOTCH = 10  # per cent: a blend per notch, because every network that has run stays in memory
+
+
+def find(name: str) -> Model | None:
+    """The model that a name means: of the catalogue, a blend of `general` that is not listed, or an own one."""
+    name = ALIASES.get(name, name)
+    blend = re.fullmatch(BLENDS + r"-denoise-(\d{1,3})", name)
+    if name not in CATALOGUE and blend and int(blend[1]) <= 100:
+        return general(int(blend[1]))
+    return CATALOGUE.get(name) or own_models().get(name)
+
+
+def denoising(name: str, strength: int, stand_in: StandIn) -> str | None:
+    """The name of the model `name` made to remove `strength` per cent of the noise itself.
+
+    None where it cannot, or where something else would run in its stead.
+    """
+    model = find(name)
+    if model is None or not model.name.startswith(BLENDS):
+        return None
+    blend = general((strength + NOTCH // 2) // NOTCH * NOTCH)
+    missing = blend.obstacle(2) or blend.obstacle(4)
+    return None if missing and stand_in == "allow" else blend.name
+
+
 def choose(name: str, scale: int, stand_in: StandIn) -> Choice:
     """ModelUnavailable for an unknown name, and for one whose weights are missing when nothing may stand in."""
-    model = CATALOGUE.get(ALIASES.get(name, name)) or own_models().get(name)
+    model = find(name)
     if model is None:
         raise ModelUnavailable(f"There is no model of the name {name[:80]!r}.")
     if passes := model.passes(scale):

@@ -85,6 +85,12 @@ class Picture:
         return self
 
 
+def quantised(levels: NDArray[np.float32]) -> Pixels:
+    """The nearest of 0..255."""
+    nearest: Pixels = np.rint(levels).clip(0, 255).astype(np.uint8)
+    return nearest
+
+
 def gathered(raster: Raster) -> Picture:
     """All bands in one picture."""
     pixels = np.empty((raster.height, raster.width, raster.channels), np.uint8)

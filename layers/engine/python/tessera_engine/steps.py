@@ -6,14 +6,31 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import BinaryIO
 
-from tessera.recipe import Encode, EnhanceFace, Thumbnail, Upscale
+from tessera.recipe import (
+    Crop,
+    Denoise,
+    Encode,
+    EnhanceFace,
+    LowLight,
+    Operation,
+    Recipe,
+    Resize,
+    Sharpen,
+    Thumbnail,
+    Tone,
+    Upscale,
+)
+from tessera.sizes import Box, Size, offset
 
-from tessera_engine import encoders, imageio, metadata, models, picture, tiling
+from tessera_engine import denoise as noise
+from tessera_engine import encoders, imageio, light, metadata, models, picture, tiling
+from tessera_engine import sharpen as edges
+from tessera_engine import tone as tones
 from tessera_engine.encoders import Encoder
 from tessera_engine.enlargement import Enlargement
-from tessera_engine.picture import Raster
+from tessera_engine.picture import Picture, Raster
 from tessera_engine.preview import Preview
-from tessera_engine.resize import Resampled
+from tessera_engine.resize import Cropped, Padded, Resampled
 from tessera_engine.scores import Measured, Scores
 
 NOTE_FACES = "No face model is installed: faces were enlarged like the rest."
@@ -51,9 +68,13 @@ class Tools:
 
 
 def upscale(work: Work, options: Upscale, tools: Tools) -> Work:
-    """Every pass but the last is made whole: it is at most a quarter of the result."""
+    """Every pass but the last is made whole: it is at most a quarter of the result, or of what is reduced to it."""
+    size = options.size(work.raster.width, work.raster.height)
+    factor = options.factor(work.raster.width, work.raster.height)
+    if factor == 1:
+        return resized(work, size, whole_box(work.raster), tools)
     work = finish(replace(work, raster=work.raster.whole()))
-    choice = models.choose(options.model, options.scale, tools.stand_in)
+    choice = models.choose(options.model, factor, tools.stand_in)
     source = work.raster.whole()
     seen = source.pixels if source.alpha is None else picture.bleed(source.pixels, source.alpha)
     *first, last = ((models.network(weights), tile(weights, tools.memory)) for weights in choice.passes)
@@ -62,18 +83,15 @@ def upscale(work: Work, options: Upscale, tools: Tools) -> Work:
         pixels = tiling.enlarge(network, pixels, tile=side, done=tools.done)
     enlargement = Enlargement(last[0], pixels, source.alpha, source.exif, last[1], tools.done)
     scores = Scores()
-    raster: Raster = Measured(enlargement, seen, scores)
-    width, height = source.width * options.scale, source.height * options.scale
-    if (raster.width, raster.height) != (width, height):
-        raster = Resampled(raster, width, height)
-    return replace(
+    enlarged = replace(
         work,
-        raster=raster,
+        raster=Measured(enlargement, seen, scores),
         model=choice.model.name,
         stand_in=work.stand_in or choice.stand_in,
         scores=scores,
         notes=(*work.notes, *parts(choice, source.width, source.height)),
     )
+    return resized(enlarged, size, whole_box(enlarged.raster), tools)
 
 
 def tile(weights: models.AnyWeights, memory: int) -> int:
@@ -91,6 +109,45 @@ def parts(choice: models.Choice, width: int, height: int) -> tuple[str, ...]:
     return ()
 
 
+def resize(work: Work, options: Resize, tools: Tools) -> Work:
+    width, height = work.raster.width, work.raster.height
+    size, scaled = options.size(width, height), options.scaled(width, height)
+    work = resized(work, scaled, options.box(width, height), tools)
+    if scaled == size:
+        return work
+    left, top = offset(size, scaled, options.gravity)
+    red, green, blue, alpha = bytes.fromhex(options.colour[1:].ljust(8, "f"))
+    return replace(settled(work), raster=Padded(work.raster, tools.done, size, left, top, (red, green, blue, alpha)))
+
+
+def crop(work: Work, options: Crop, tools: Tools) -> Work:
+    work = settled(work)
+    return replace(
+        work, raster=Cropped(work.raster, tools.done, *options.region(work.raster.width, work.raster.height))
+    )
+
+
+def denoise(work: Work, options: Denoise, tools: Tools) -> Work:
+    source = measurable(work)
+    return replace(source, raster=noise.denoised(source.raster, options.strength, tools.done))
+
+
+def low_light(work: Work, options: LowLight, tools: Tools) -> Work:
+    source = measurable(work)
+    return replace(source, raster=light.lit(source.raster, options.intensity, tools.done))
+
+
+def tone(work: Work, options: Tone, tools: Tools) -> Work:
+    source = measurable(work) if options.levels or options.balance else settled(work)
+    return replace(source, raster=tones.toned(source.raster, options, tools.done))
+
+
+def sharpen(work: Work, options: Sharpen, tools: Tools) -> Work:
+    work = settled(work)
+    raster = edges.sharpened(work.raster, options.radius, options.amount, options.threshold, tools.done)
+    return replace(work, raster=raster)
+
+
 def enhance_face(work: Work, options: EnhanceFace, tools: Tools) -> Work:
     return replace(work, notes=(*work.notes, NOTE_FACES))
 
@@ -104,6 +161,33 @@ def encode(work: Work, options: Encode, tools: Tools) -> Work:
 
 def thumbnail(work: Work, options: Thumbnail, tools: Tools) -> Work:
     return replace(work, preview=Preview(work.raster, options.side))
+
+
+def resized(work: Work, size: Size, box: Box, tools: Tools) -> Work:
+    if size == (work.raster.width, work.raster.height) and box == whole_box(work.raster):
+        return work
+    work = settled(work)
+    return replace(work, raster=Resampled(work.raster, tools.done, size, box))
+
+
+def whole_box(raster: Raster) -> Box:
+    return 0.0, 0.0, float(raster.width), float(raster.height)
+
+
+def measurable(work: Work) -> Work:
+    """With a picture whose bands may go by twice, and without the strange colours that transparent pixels may have."""
+    work = settled(work)
+    source = work.raster.whole()
+    if source.alpha is None:
+        return replace(work, raster=source)
+    return replace(work, raster=Picture(picture.bleed(source.pixels, source.alpha), source.alpha, source.exif))
+
+
+def settled(work: Work) -> Work:
+    """With nobody waiting for the bands of the picture as it is now: it is about to become another."""
+    if work.encoder is None and work.preview is None:
+        return work
+    return finish(replace(work, raster=work.raster.whole()))
 
 
 def finish(work: Work) -> Work:
@@ -136,3 +220,21 @@ def doubts(work: Work) -> tuple[str, ...]:
     """A note, where the finished enlargement is so unlike its source that something may be wrong."""
     fidelity = work.scores.fidelity
     return (NOTE_FAR,) if fidelity is not None and fidelity < FAR else ()
+
+
+def shared(recipe: Recipe, width: int, height: int, stand_in: models.StandIn) -> tuple[Operation, ...]:
+    """The operations for an upright picture of these pixels; a Denoise is left to the network that follows it, where
+    that has learnt to remove noise.
+    """
+    operations: list[Operation] = []
+    for operation, size in recipe.sizes(width, height):
+        before = operations[-1] if operations else None
+        if isinstance(operation, Upscale) and isinstance(before, Denoise) and operation.factor(width, height) > 1:
+            name = models.denoising(operation.model, before.strength, stand_in)
+            if name is not None:
+                operations[-1] = operation.model_copy(update={"model": name})
+                width, height = size
+                continue
+        operations.append(operation)
+        width, height = size
+    return tuple(operations)

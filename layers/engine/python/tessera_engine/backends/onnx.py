@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
-import onnxruntime
 
 from tessera_engine.cores import usable_cores
 from tessera_engine.errors import NOT_FINITE, NotFinite
 from tessera_engine.picture import Pixels
+
+if TYPE_CHECKING:
+    import onnxruntime
 
 ONLY_ERRORS = 3  # onnxruntime's severities: 0 verbose, 1 info, 2 warning, 3 error, 4 fatal
 
@@ -37,6 +40,8 @@ class OnnxNetwork:
 
 
 def load(weights: bytes, scale: int, halo: int) -> OnnxNetwork:
+    import onnxruntime  # here, so that a recipe without a network does not need it
+
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = usable_cores()
     options.log_severity_level = ONLY_ERRORS
