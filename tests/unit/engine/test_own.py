@@ -149,7 +149,7 @@ def test_pixels_are_counted_for_the_size_that_is_asked_for(folder: Path) -> None
     """Twice from a network that enlarges three times: the next pass reads 4 times the pixels, not 9."""
     write(folder, scale=3)
     operations = tuple(pipeline.Upscale(model="mine", scale=2) for _ in range(2))
-    assert pipeline.effort(pipeline.Recipe(operations=operations), 100, "refuse") == 100 + 400
+    assert pipeline.effort(pipeline.Recipe(operations=operations), 10, 10, "refuse") == 100 + 400
 
 
 def test_entries_can_be_kept_apart() -> None:
