@@ -12,7 +12,8 @@ from tessera.recipe import Encode, EnhanceFace, ImageFormat, Operation, Recipe, 
 
 from tessera_engine import models, steps
 from tessera_engine.header import WEB, SourceFormat, probe
-from tessera_engine.imageio import check_limits, decode
+from tessera_engine.decoding import decode
+from tessera_engine.imageio import check_limits
 from tessera_engine.steps import Tools, Work
 
 Step = Callable[[Work, Any, Tools], Work]
@@ -61,12 +62,14 @@ def carry_out(
     listener: Callable[[float], None],
     sink: BinaryIO | None = None,
     formats: Set[SourceFormat] = WEB,
+    isolated: bool = True,
 ) -> Product:
     """Raises an EngineError; anything else is a fault of ours. Sizes and models are checked before pixels are read.
 
     The file is written to `sink` while it is made, from its first byte to its last, without seeking; what is there
     when an error is raised is to be thrown away. Without a sink the file is the product's `encoded`.
-    `formats` are those that are accepted; every further one is a further decoder that reads strangers' bytes.
+    `formats` are those that are accepted; every further one is a further decoder that reads strangers' bytes, which it
+    does in a process of its own, while `listener` is called too, unless the pictures are trusted: `isolated`.
     """
     info, target = probe(source, formats), recipe.encode()
     check_limits(info, recipe.scale(), target.format, limits)
@@ -74,7 +77,12 @@ def carry_out(
     listener(0.0)
     memory = BytesIO()
     tools = Tools(stand_in, meter.add, sink or memory)
-    picture, notes = decode(source, info)
+    if isolated:
+        picture, notes = sandbox.decode(
+            source, info, max_pixels=limits.max_input_pixels, check=lambda: listener(0.0)
+        )
+    else:
+        picture, notes = decoding.decode(source, info)
     work = Work(picture, notes=notes)
     for operation in recipe.operations:
         work = STEPS[type(operation)](work, operation, tools)
