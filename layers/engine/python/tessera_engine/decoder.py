@@ -1,13 +1,14 @@
 """The process in which the bytes of strangers are decoded. `sandbox` starts it, asks it, and ends it.
 
-Request: one line of JSON and two descriptors, the file's bytes and the memory for its pixels. Reply: two lengths, JSON,
-EXIF. The JSON is the picture's facts, or what kind of error it has, with its message. Nothing that comes from here is
-believed by the other side.
+Request: one line of JSON and two descriptors, the file's bytes and the memory for its pixels. Reply: `READY` at once,
+then two lengths, JSON, EXIF. The JSON is the picture's facts, or what kind of error it has, with its message. Nothing
+that comes from here is believed by the other side.
 """
 
 from __future__ import annotations
 
 import ctypes
+import errno
 import json
 import math
 import os
@@ -31,7 +32,7 @@ from tessera_engine import decoding
 from tessera_engine.errors import EngineError
 from tessera_engine.header import ImageInfo
 
-READY = b"+"
+READY = b"+"  # sent at the start, and when a request has been read
 LENGTHS = struct.Struct(">II")  # of JSON and EXIF
 MEMORY = "memory"  # beside the names of EngineErrors and `FAULT`
 FAULT = "fault"
@@ -48,6 +49,7 @@ def main(connection: int, memory: int) -> None:
     with socket.socket(fileno=connection) as channel:
         confine(memory)
         Image.MAX_IMAGE_PIXELS = None  # sizes are checked before a picture comes here
+        silence()
         channel.sendall(READY)
         while serve(channel):
             pass
@@ -74,6 +76,12 @@ def confine(memory: int) -> None:
             resource.setrlimit(which, (most, most))
 
 
+def silence() -> None:
+    """libtiff and others print what they think of a file: a stranger's words do not belong into our log."""
+    with open(os.devnull, "wb") as nothing:
+        os.dup2(nothing.fileno(), sys.stderr.fileno())
+
+
 def limit_time(seconds: int) -> None:
     """The system ends the process that uses more than that from now on: SIGXCPU."""
     most = math.ceil(time.process_time()) + seconds
@@ -87,6 +95,7 @@ def serve(channel: socket.socket) -> bool:
         return False
     request = json.loads(line)
     limit_time(request["seconds"])
+    channel.sendall(READY)
     facts, exif = answer(request, descriptors)
     reply = json.dumps(facts).encode()
     channel.sendall(LENGTHS.pack(len(reply), len(exif)) + reply + exif)
@@ -109,10 +118,9 @@ def answer(request: dict[str, Any], descriptors: list[int]) -> tuple[dict[str, A
             }, stored.exif
     except EngineError as error:
         return {"error": type(error).__name__, "message": str(error)}, b""
-    except MemoryError:
-        return {"error": MEMORY, "message": ""}, b""
-    except Exception:
-        return {"error": FAULT, "message": traceback.format_exc()}, b""
+    except Exception as error:
+        short = isinstance(error, MemoryError) or getattr(error, "errno", None) == errno.ENOMEM
+        return {"error": MEMORY if short else FAULT, "message": traceback.format_exc()}, b""
 
 
 @contextmanager

@@ -1,8 +1,8 @@
 """Bytes to sRGB, 8 bits per sample, alpha apart, some rows at a time. Grey stays grey.
 
-JPEG is decoded by libjpeg-turbo straight into the picture's own memory, PNG in strips (`pngrows`); every other file, and
-every JPEG of which libjpeg-turbo has something to remark, is decoded whole by Pillow, at four bytes a pixel, and then
-copied. What Pillow would make of a file is what all three make of it.
+JPEG is decoded by libjpeg-turbo straight into the picture's own memory, PNG in strips (`pngrows`); every other file,
+and every JPEG of which libjpeg-turbo has something to remark, is decoded whole by Pillow, at four bytes a pixel, and
+then copied. All three give Pillow's pixels.
 
 This runs on bytes of strangers. `sandbox` runs it in a process that has nothing to lose.
 """
@@ -14,7 +14,6 @@ import warnings
 import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import partial
 from io import BytesIO
 from mmap import mmap
 
@@ -88,7 +87,7 @@ def decode(data: bytes, info: ImageInfo) -> tuple[Picture, tuple[str, ...]]:
 
     Raises a PictureError. In this process: see `sandbox.decode`.
     """
-    stored = read(data, info, partial(np.empty, dtype=np.uint8))
+    stored = read(data, info, lambda shape: np.empty(shape, np.uint8))
     return stored.picture(), stored.notes
 
 

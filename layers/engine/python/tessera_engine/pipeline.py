@@ -10,9 +10,8 @@ from typing import Any, BinaryIO
 from tessera.job import Limits
 from tessera.recipe import Encode, EnhanceFace, ImageFormat, Operation, Recipe, Thumbnail, Upscale
 
-from tessera_engine import models, steps
+from tessera_engine import decoding, models, sandbox, steps
 from tessera_engine.header import WEB, SourceFormat, probe
-from tessera_engine.decoding import decode
 from tessera_engine.imageio import check_limits
 from tessera_engine.steps import Tools, Work
 
@@ -78,9 +77,7 @@ def carry_out(
     memory = BytesIO()
     tools = Tools(stand_in, meter.add, sink or memory)
     if isolated:
-        picture, notes = sandbox.decode(
-            source, info, max_pixels=limits.max_input_pixels, check=lambda: listener(0.0)
-        )
+        picture, notes = sandbox.decode(source, info, max_pixels=limits.max_input_pixels, check=lambda: listener(0.0))
     else:
         picture, notes = decoding.decode(source, info)
     work = Work(picture, notes=notes)

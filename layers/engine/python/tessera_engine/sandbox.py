@@ -21,7 +21,8 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
+from functools import partial
 from mmap import ACCESS_READ, mmap
 from tempfile import TemporaryFile
 from typing import Any, BinaryIO
@@ -46,7 +47,9 @@ INHERITED = ("LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH")  # how Python finds its own
 ENVIRONMENT = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "MALLOC_ARENA_MAX": "1"}  # less address space
 BOOT = "import sys; sys.path[:] = sys.argv[3:]; from tessera_engine.decoder import main; main(*map(int, sys.argv[1:3]))"
 
-ERRORS: dict[str, type[PictureError]] = {kind.__name__: kind for kind in (CorruptImage, TooManyPixels, UnsupportedFormat)}
+ERRORS: dict[str, type[PictureError]] = {
+    kind.__name__: kind for kind in (CorruptImage, TooManyPixels, UnsupportedFormat)
+}
 OVER = "The picture could not be decoded within the limits of time and memory."
 
 
@@ -55,7 +58,11 @@ class DecoderFault(RuntimeError):
 
 
 class _Ended(Exception):
-    """The process has died, or must."""
+    """The process has died."""
+
+
+class _Late(Exception):
+    """The process has had its time."""
 
 
 class Decoder:
@@ -87,12 +94,18 @@ class Decoder:
         `max_pixels` is the job's limit, from which the memory of the process follows; a picture that does not get
         by with that, or with its share of time, is a CorruptImage. Raises DecoderFault too.
         """
-        with self._lock, _memory(len(data)) as source, _memory(4 * info.pixels) as pixels:
+        with self._lock, shared_memory(len(data)) as source, shared_memory(4 * info.pixels) as pixels:
             source.write(data)
+            until = time.monotonic() + PATIENCE * _seconds(info)
+            ask = partial(self._ask, _request(info), [source.fileno(), pixels.fileno()], max_pixels, until, check)
             try:
-                self._send(_request(info), [source.fileno(), pixels.fileno()], max_pixels)
-                stored = self._receive(info, len(data), pixels.fileno(), check)
-            except _Ended as ended:
+                try:
+                    ask()
+                except _Ended:  # at rest, or before it knew of this picture
+                    self._stop()
+                    ask()
+                found = self._answer(info, len(data), pixels.fileno(), until, check)
+            except (_Ended, _Late) as ended:
                 self._stop()
                 raise CorruptImage(OVER) from ended
             except PictureError:
@@ -100,33 +113,36 @@ class Decoder:
             except BaseException:
                 self._stop()
                 raise
-            return stored.picture(), stored.notes
+            return found.picture(), found.notes
 
     def close(self) -> None:
         with self._lock:
             self._stop()
             self._starter.shutdown()
 
-    def _send(self, request: bytes, descriptors: list[int], max_pixels: int) -> None:
-        """To a process that is alive and has the right limits."""
-        if max_pixels != self._max_pixels or self._pictures >= PICTURES:
+    def _ask(
+        self, request: bytes, descriptors: list[int], max_pixels: int, until: float, check: Callable[[], None]
+    ) -> None:
+        """Of a process that is alive and has the right limits; _Ended when it died before it took the request."""
+        alive = self._process is not None and self._process.poll() is None
+        if not alive or max_pixels != self._max_pixels or self._pictures >= PICTURES:
             self._stop()
-        if self._process and self._process.poll() is None and self._channel:
-            with suppress(ConnectionError):  # it died just now
-                socket.send_fds(self._channel, [request], descriptors)
-                return
-        self._stop()
-        socket.send_fds(self._start(max_pixels), [request], descriptors)
+            self._start(max_pixels)
+        assert self._channel
+        try:
+            socket.send_fds(self._channel, [request], descriptors)
+        except ConnectionError as error:
+            raise _Ended from error
+        self._read(len(decoder.READY), until, check)
 
-    def _start(self, max_pixels: int) -> socket.socket:
+    def _start(self, max_pixels: int) -> None:
         self._channel, theirs = socket.socketpair()
         self._max_pixels, self._pictures = max_pixels, 0
-        memory = MEMORY + MEMORY_PER_PIXEL * max_pixels
         with theirs:
             path = [entry for entry in sys.path if entry]
             self._process = self._starter.submit(
                 subprocess.Popen,
-                [sys.executable, "-I", "-S", "-c", BOOT, str(theirs.fileno()), str(memory), *path],
+                [sys.executable, "-I", "-S", "-c", BOOT, str(theirs.fileno()), str(memory(max_pixels)), *path],
                 env=ENVIRONMENT | {name: os.environ[name] for name in INHERITED if name in os.environ},
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
@@ -136,7 +152,6 @@ class Decoder:
         if self._channel.recv(1) != decoder.READY:
             raise DecoderFault("The decoder's process could not be started.")
         self._channel.settimeout(POLL_SECONDS)
-        return self._channel
 
     def _stop(self) -> None:
         if self._channel:
@@ -146,31 +161,35 @@ class Decoder:
             self._process.wait()
         self._process = self._channel = None
 
-    def _receive(self, info: ImageInfo, size: int, pixels: int, check: Callable[[], None]) -> Stored:
-        until = time.monotonic() + PATIENCE * _seconds(info)
+    def _answer(self, info: ImageInfo, size: int, pixels: int, until: float, check: Callable[[], None]) -> Stored:
         lengths = decoder.LENGTHS.unpack(self._read(decoder.LENGTHS.size, until, check))
         if lengths[0] > LARGEST_REPLY or lengths[1] > size + 6:
             raise DecoderFault("The decoder's reply is too long.")
         body = self._read(sum(lengths), until, check)
         self._pictures += 1
-        return _stored(json.loads(body[: lengths[0]]), body[lengths[0] :], info, pixels)
+        return stored(json.loads(body[: lengths[0]]), body[lengths[0] :], info, pixels)
 
     def _read(self, count: int, until: float, check: Callable[[], None]) -> bytes:
         got = bytearray()
         while len(got) < count:
             if time.monotonic() > until:
-                raise _Ended("out of time")
+                raise _Late
             try:
                 part = self._channel.recv(min(count - len(got), MB)) if self._channel else b""
             except TimeoutError:
                 check()
                 continue
             except ConnectionError as error:
-                raise _Ended("died") from error
+                raise _Ended from error
             if not part:
-                raise _Ended("died")
+                raise _Ended
             got += part
         return bytes(got)
+
+
+def memory(max_pixels: int) -> int:
+    """Bytes of address space that the process has for pictures up to that size."""
+    return MEMORY + MEMORY_PER_PIXEL * max_pixels
 
 
 def _seconds(info: ImageInfo) -> int:
@@ -182,22 +201,20 @@ def _request(info: ImageInfo) -> bytes:
     return json.dumps(asked).encode()
 
 
-def _stored(facts: dict[str, Any], exif: bytes, info: ImageInfo, pixels: int) -> Stored:
+def stored(facts: dict[str, Any], exif: bytes, info: ImageInfo, pixels: int) -> Stored:
     """What the decoder says, where it can be so."""
     if "error" in facts:
         raise _error(str(facts["error"]), str(facts["message"]))
-    height, width, channels, orientation = (
-        int(facts[name]) for name in ("height", "width", "channels", "orientation")
-    )
+    height, width, channels, orientation = (int(facts[name]) for name in ("height", "width", "channels", "orientation"))
     if (width, height) not in ((info.width, info.height), (info.height, info.width)):
         raise DecoderFault("The decoder's picture has another size.")
     if channels not in (1, 3) or orientation not in range(1, 9):
         raise DecoderFault("The decoder's picture is none.")
-    memory = np.frombuffer(mmap(pixels, 4 * info.pixels, access=ACCESS_READ), np.uint8)
+    shared = np.frombuffer(mmap(pixels, 4 * info.pixels, access=ACCESS_READ), np.uint8)
     colours, end = info.pixels * channels, info.pixels * (channels + 1)
-    alpha = memory[colours:end].reshape(height, width) if facts["alpha"] is True else None
+    alpha = shared[colours:end].reshape(height, width) if facts["alpha"] is True else None
     notes = tuple(str(note) for note in facts["notes"])
-    return Stored(memory[:colours].reshape(height, width, channels), alpha, exif, orientation, notes)
+    return Stored(shared[:colours].reshape(height, width, channels), alpha, exif, orientation, notes)
 
 
 def _error(kind: str, message: str) -> Exception:
@@ -207,7 +224,7 @@ def _error(kind: str, message: str) -> Exception:
 
 
 @contextmanager
-def _memory(size: int) -> Iterator[BinaryIO]:
+def shared_memory(size: int) -> Iterator[BinaryIO]:
     """A file without a name, in memory where the system can do that; a map of it outlives it."""
     with _memory_file() if hasattr(os, "memfd_create") else TemporaryFile(buffering=0) as file:
         file.truncate(size)
