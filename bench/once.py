@@ -26,7 +26,7 @@ class Peak(Thread):
         self.over, self.most = Event(), 0
 
     def run(self) -> None:
-        while not self.over.wait(0.1):
+        while not self.over.wait(0.25):
             held = sum(map(resident, [os.getpid(), *children()]))
             self.most = max(self.most, held)
 

@@ -116,6 +116,15 @@ def test_the_process_survives_the_thread_that_needed_it_first(running: Decoder, 
     assert running.pid == first
 
 
+def test_it_does_not_keep_the_memory_of_a_large_picture(
+    running: Decoder, small: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sandbox, "LARGE", 24 * 16)
+    picture, _ = decode(running, small)
+    assert running.pid is None and picture.width == 24
+    assert decode(running, small)[0].width == 24
+
+
 # --- what it has ------------------------------------------------------------------------------------------------------
 
 

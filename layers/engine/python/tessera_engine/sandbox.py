@@ -1,8 +1,9 @@
 """Decoding in a process that has nothing to lose: no credential in its environment, and limits of memory and time.
 
 The process (`decoder`) is started for the first picture and kept. It is started again when it has died, when it was
-ended for taking too long, for a picture of larger limits, and now and then. Pixels come back in memory that both sides
-have mapped, so a picture exists once. There is nothing in it that AWS Lambda lacks: no /dev/shm, no semaphores.
+ended for taking too long, for a picture of other limits, after a large one, and now and then. Pixels come back in
+memory that both sides have mapped, so a picture exists once. There is nothing in it that AWS Lambda lacks: no /dev/shm,
+no semaphores.
 
 What a decoder that was taken over could still do is what the user of this process may do with files and the network.
 """
@@ -13,6 +14,7 @@ import atexit
 import fcntl
 import json
 import math
+import mmap as mmaps
 import os
 import socket
 import subprocess
@@ -23,7 +25,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import partial
-from mmap import ACCESS_READ, mmap
+from mmap import MAP_SHARED, PROT_READ, mmap
 from tempfile import TemporaryFile
 from typing import Any, BinaryIO
 
@@ -42,6 +44,8 @@ PATIENCE = 4  # wall time over CPU time, on a machine that has other work
 START_SECONDS = 60
 POLL_SECONDS = 0.2
 PICTURES = 500  # after which a process is replaced, for what its libraries leak
+LARGE = 16_000_000  # pixels, from which on the process' memory is more than its start is worth
+POPULATE = getattr(mmaps, "MAP_POPULATE", 0)  # Linux: all pages at once, instead of one by one when they are read
 LARGEST_REPLY = MB  # and EXIF beside it, which is never longer than the file and its mark
 INHERITED = ("LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH")  # how Python finds its own libraries, on Lambda too
 ENVIRONMENT = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "MALLOC_ARENA_MAX": "1"}  # less address space
@@ -113,6 +117,8 @@ class Decoder:
             except BaseException:
                 self._stop()
                 raise
+            if info.pixels >= LARGE:
+                self._stop()
             return found.picture(), found.notes
 
     def close(self) -> None:
@@ -210,9 +216,10 @@ def stored(facts: dict[str, Any], exif: bytes, info: ImageInfo, pixels: int) -> 
         raise DecoderFault("The decoder's picture has another size.")
     if channels not in (1, 3) or orientation not in range(1, 9):
         raise DecoderFault("The decoder's picture is none.")
-    shared = np.frombuffer(mmap(pixels, 4 * info.pixels, access=ACCESS_READ), np.uint8)
-    colours, end = info.pixels * channels, info.pixels * (channels + 1)
-    alpha = shared[colours:end].reshape(height, width) if facts["alpha"] is True else None
+    has_alpha, colours = facts["alpha"] is True, info.pixels * channels
+    used = colours + info.pixels * has_alpha
+    shared = np.frombuffer(mmap(pixels, used, flags=MAP_SHARED | POPULATE, prot=PROT_READ), np.uint8)
+    alpha = shared[colours:].reshape(height, width) if has_alpha else None
     notes = tuple(str(note) for note in facts["notes"])
     return Stored(shared[:colours].reshape(height, width, channels), alpha, exif, orientation, notes)
 
