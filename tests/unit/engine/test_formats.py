@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from PIL import ExifTags, Image, features
 from tessera.job import Limits
 from tessera.recipe import Encode, Recipe, Upscale
-from tessera_engine import header, imageio, pipeline
+from tessera_engine import decoding, header, imageio, pipeline
 from tessera_engine.errors import CorruptImage, PictureError, TooManyPixels, UnsupportedFormat
 from tessera_engine.picture import Picture
 
@@ -25,7 +25,7 @@ TWICE = Recipe(operations=(Upscale(model="tessera-fidelity", scale=2), Encode(fo
 
 
 def decode(data: bytes) -> tuple[Picture, tuple[str, ...]]:
-    return imageio.decode(data, header.probe(data, header.ALL))
+    return decoding.decode(data, header.probe(data, header.ALL))
 
 
 @pytest.mark.parametrize("kind", FURTHER)
@@ -76,7 +76,7 @@ def test_a_transparent_gif(make_file: MakeFile) -> None:
     assert picture.pixels[0, 1].tolist() == [200, 100, 50]
 
 
-@pytest.mark.parametrize(("kind", "note"), [("gif", imageio.NOTE_FIRST_FRAME), ("tiff", imageio.NOTE_FIRST_PAGE)])
+@pytest.mark.parametrize(("kind", "note"), [("gif", decoding.NOTE_FIRST_FRAME), ("tiff", decoding.NOTE_FIRST_PAGE)])
 def test_the_first_of_several(kind: str, note: str, make_file: MakeFile) -> None:
     frames = [Image.new("RGB", (4, 4), colour) for colour in ((250, 0, 0), (0, 0, 250))]
     picture, notes = decode(make_file(frames[0], kind, save_all=True, append_images=frames[1:]))
@@ -132,7 +132,7 @@ def test_flipped_bytes_raise_nothing_unexpected(kind: str, make_scene: Scene, ma
         try:
             info = header.probe(bytes(damaged), header.ALL)
             imageio.check_limits(info, TWICE, LIMITS)
-            imageio.decode(bytes(damaged), info)
+            decoding.decode(bytes(damaged), info)
         except PictureError:
             continue
 

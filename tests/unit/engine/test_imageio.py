@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from PIL import ExifTags, Image, ImageCms
 from tessera.job import Limits
 from tessera.recipe import Crop, Encode, Recipe, Resize, Upscale
-from tessera_engine import imageio
+from tessera_engine import decoding, imageio
 from tessera_engine.errors import CorruptImage, Misfit, PictureError, TooManyPixels
 from tessera_engine.header import ImageInfo, probe
 from tessera_engine.picture import Picture
@@ -25,7 +25,7 @@ LIMITS = Limits(max_input_pixels=50_000_000, max_output_pixels=400_000_000)
 
 
 def decode(data: bytes) -> tuple[Picture, tuple[str, ...]]:
-    return imageio.decode(data, probe(data))
+    return decoding.decode(data, probe(data))
 
 
 def enlarging(scale: Any, target: Any) -> Recipe:
@@ -173,7 +173,7 @@ def test_sixteen_bits(colour: int, channels: int) -> None:
     assert np.array_equal(picture.pixels, colours)
     if channels in (2, 4):
         assert picture.alpha is not None and np.array_equal(picture.alpha, wanted[:, :, -1])
-    assert notes == (imageio.NOTE_EIGHT_BITS,)
+    assert notes == (decoding.NOTE_EIGHT_BITS,)
 
 
 def test_sixteen_bit_grey_with_a_transparent_level() -> None:
@@ -185,7 +185,7 @@ def test_cmyk(make_file: MakeFile) -> None:
     picture, notes = decode(make_file(Image.new("CMYK", (8, 8), (0, 255, 255, 0)), "jpeg", quality=95))
     red = picture.pixels[4, 4].astype(int)
     assert red[0] > 240 and red[1] < 15 and red[2] < 15
-    assert notes == (imageio.NOTE_CMYK,)
+    assert notes == (decoding.NOTE_CMYK,)
 
 
 def test_colours_come_out_as_srgb(make_file: MakeFile) -> None:
@@ -202,7 +202,7 @@ def test_colours_come_out_as_srgb(make_file: MakeFile) -> None:
 def test_a_damaged_profile_is_ignored_with_a_note(make_file: MakeFile) -> None:
     picture, notes = decode(make_file(Image.new("RGB", (2, 2), (30, 90, 200)), "png", icc_profile=b"junk" * 40))
     assert picture.pixels[0, 0].tolist() == [30, 90, 200]
-    assert notes == (imageio.NOTE_PROFILE,)
+    assert notes == (decoding.NOTE_PROFILE,)
 
 
 def test_damaged_exif_does_not_spoil_the_picture(make_file: MakeFile) -> None:
@@ -215,7 +215,7 @@ def test_the_first_frame_of_an_animation(kind: str, make_file: MakeFile) -> None
     frames = [Image.new("RGB", (4, 4), colour) for colour in ((250, 0, 0), (0, 0, 250))]
     picture, notes = decode(make_file(frames[0], kind, save_all=True, append_images=frames[1:], duration=50))
     assert picture.pixels[0, 0, 0] > 200 and picture.pixels[0, 0, 2] < 50
-    assert notes == (imageio.NOTE_FIRST_FRAME,)
+    assert notes == (decoding.NOTE_FIRST_FRAME,)
 
 
 @pytest.mark.parametrize("kind", ["png", "jpeg", "webp"])
@@ -239,7 +239,7 @@ def test_flipped_bytes_raise_nothing_unexpected(kind: str, make_scene: Scene, ma
         try:
             info = probe(bytes(damaged))
             imageio.check_limits(info, enlarging(2, "png"), LIMITS)
-            imageio.decode(bytes(damaged), info)
+            decoding.decode(bytes(damaged), info)
         except PictureError:
             continue
 

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from tessera.job import Limits
 from tessera.recipe import AnyOperation, Encode, EnhanceFace, Operation, Recipe, Thumbnail, Upscale
-from tessera_engine import models, pipeline, steps
+from tessera_engine import models, pipeline, sandbox, steps
 from tessera_engine.errors import CorruptImage, ModelUnavailable, TooManyPixels, UnsupportedFormat
 from tessera_engine.header import probe
 from tessera_engine.pipeline import Product
@@ -85,10 +85,10 @@ def test_jpeg_of_a_transparent_picture_is_white(make_file: MakeFile, open_file: 
 def test_nothing_is_decoded_for_a_refusal(
     make_scene: Scene, make_file: MakeFile, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def decoded(*_: object) -> None:
+    def decoded(*_: object, **__: object) -> None:
         raise AssertionError("decoded")
 
-    monkeypatch.setattr(pipeline, "decode", decoded)
+    monkeypatch.setattr(sandbox, "decode", decoded)
     small, wide = (make_file(Image.new("RGB", size), "png") for size in ((8, 8), (4_096, 1)))
     with pytest.raises(TooManyPixels, match="WEBP"):
         carry_out(wide, X4, Encode(format="webp"))

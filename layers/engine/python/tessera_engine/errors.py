@@ -19,9 +19,10 @@ Storage that cannot be reached at all while an answer is written is no EngineErr
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
-from tessera.job import ErrorCode, JobError
+if TYPE_CHECKING:  # the decoder's process does without pydantic
+    from tessera.job import ErrorCode, JobError
 
 NOT_FINITE = "The network gave numbers that are not finite for a part of this picture."
 
@@ -33,6 +34,8 @@ class EngineError(Exception):
     retryable = False
 
     def to_job_error(self) -> JobError:
+        from tessera.job import JobError
+
         return JobError(code=self.code, message=str(self), retryable=self.retryable)
 
 

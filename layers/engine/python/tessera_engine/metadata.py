@@ -14,9 +14,12 @@ import struct
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 from PIL import ExifTags, Image
-from tessera.recipe import MetadataPolicy
+
+if TYPE_CHECKING:  # the decoder's process does without pydantic
+    from tessera.recipe import MetadataPolicy
 
 Base, IFD = ExifTags.Base, ExifTags.IFD
 

@@ -79,7 +79,8 @@ class Picture:
     def bands(self) -> Iterator[Band]:
         for top in range(0, self.height, STRIP):
             rows = slice(top, top + STRIP)
-            yield Band(self.pixels[rows], None if self.alpha is None else self.alpha[rows])
+            alpha = None if self.alpha is None else np.ascontiguousarray(self.alpha[rows])
+            yield Band(np.ascontiguousarray(self.pixels[rows]), alpha)
 
     def whole(self) -> Picture:
         return self

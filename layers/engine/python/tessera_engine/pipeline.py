@@ -24,9 +24,9 @@ from tessera.recipe import (
     Upscale,
 )
 
-from tessera_engine import models, steps, tiling
+from tessera_engine import decoding, models, sandbox, steps, tiling
 from tessera_engine.header import WEB, SourceFormat, probe
-from tessera_engine.imageio import check_limits, check_sizes, decode
+from tessera_engine.imageio import check_limits, check_sizes
 from tessera_engine.steps import Tools, Work
 
 Step = Callable[[Work, Any, Tools], Work]
@@ -84,19 +84,24 @@ def carry_out(
     sink: BinaryIO | None = None,
     formats: Set[SourceFormat] = WEB,
     memory: int = tiling.MEMORY,
+    isolated: bool = True,
 ) -> Product:
     """Raises an EngineError; anything else is a fault of ours. Sizes and models are checked before pixels are read.
 
     The file is written to `sink` while it is made, from its first byte to its last, without seeking; what is there
     when an error is raised is to be thrown away. Without a sink the file is the product's `encoded`.
     `memory`: bytes for the activations of one tile; see `tiling.side`.
-    `formats` are those that are accepted; every further one is a further decoder that reads strangers' bytes.
+    `formats` are those that are accepted; every further one is a further decoder that reads strangers' bytes, which it
+    does in a process of its own, while `listener` is called too, unless the pictures are trusted: `isolated`.
     """
     info, target = probe(source, formats), recipe.encode()
     size = check_limits(info, recipe, limits)
     effort(recipe, *size, stand_in)  # is refused now, if a model is missing
     listener(0.0)
-    picture, notes = decode(source, info)
+    if isolated:
+        picture, notes = sandbox.decode(source, info, max_pixels=limits.max_input_pixels, check=lambda: listener(0.0))
+    else:
+        picture, notes = decoding.decode(source, info)
     check_sizes(picture.width, picture.height, recipe, limits)
     meter = Meter(effort(recipe, picture.width, picture.height, stand_in), listener)
     encoded = BytesIO()
