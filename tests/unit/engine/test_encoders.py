@@ -12,10 +12,12 @@ from numpy.typing import NDArray
 from PIL import ExifTags, Image
 from tessera.recipe import Encode
 from tessera_engine.encoders import encoder
+from tessera_engine.metadata import Tags
 from tessera_engine.picture import Band, Picture
 
 Scene = Callable[..., NDArray[np.uint8]]
 OpenFile = Callable[[bytes], Image.Image]
+NOTHING = Tags()
 MODES = {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}
 
 
@@ -25,9 +27,9 @@ def picture_of(samples: NDArray[np.uint8]) -> Picture:
     return Picture(np.ascontiguousarray(samples[:, :, :-1]), np.ascontiguousarray(samples[:, :, -1]))
 
 
-def encoded(picture: Picture, options: Encode, rows: int, exif: bytes = b"") -> bytes:
+def encoded(picture: Picture, options: Encode, rows: int, tags: Tags = NOTHING) -> bytes:
     sink = BytesIO()
-    writer = encoder(sink, picture, options, exif)
+    writer = encoder(sink, picture, options, tags)
     for top in range(0, picture.height, rows):
         part = slice(top, top + rows)
         writer.write(Band(picture.pixels[part], None if picture.alpha is None else picture.alpha[part]))
@@ -89,7 +91,7 @@ def test_bands_are_written_as_the_whole(
 def test_exif_is_written_once(kind: Any, make_scene: Scene, open_file: OpenFile) -> None:
     exif = Image.Exif()
     exif[ExifTags.Base.Copyright] = "A. Author of one name"
-    data = encoded(Picture(make_scene(40, 400)), Encode(format=kind), 16, exif.tobytes())
+    data = encoded(Picture(make_scene(40, 400)), Encode(format=kind), 16, Tags(exif=exif.tobytes()))
     assert open_file(data).getexif()[ExifTags.Base.Copyright] == "A. Author of one name"
     assert data.count(b"A. Author of one name") == 1
 
@@ -97,7 +99,7 @@ def test_exif_is_written_once(kind: Any, make_scene: Scene, open_file: OpenFile)
 @pytest.mark.parametrize("kind", ["jpeg", "png", "webp"])
 def test_missing_rows_are_a_fault(kind: Any, make_scene: Scene) -> None:
     picture = Picture(make_scene(8, 20))
-    writer = encoder(BytesIO(), picture, Encode(format=kind), b"")
+    writer = encoder(BytesIO(), picture, Encode(format=kind), NOTHING)
     writer.write(Band(picture.pixels[:19]))
     with pytest.raises(ValueError, match="1 rows are missing"):
         writer.finish()

@@ -130,7 +130,7 @@ def test_flipped_bytes_raise_nothing_unexpected(kind: str, make_scene: Scene, ma
             damaged[place] = rng.integers(256)
         try:
             info = header.probe(bytes(damaged), header.ALL)
-            imageio.check_limits(info, 2, "png", LIMITS)
+            imageio.check_limits(info, 2, Encode(format="png"), LIMITS)
             imageio.decode(bytes(damaged), info)
         except PictureError:
             continue
@@ -147,4 +147,4 @@ def test_flipped_bytes_raise_nothing_unexpected(kind: str, make_scene: Scene, ma
 )
 def test_huge_claims_are_refused_by_the_header(data: bytes) -> None:
     with pytest.raises(TooManyPixels):
-        imageio.check_limits(header.probe(data, header.ALL), 2, "png", LIMITS)
+        imageio.check_limits(header.probe(data, header.ALL), 2, Encode(format="png"), LIMITS)

@@ -13,6 +13,7 @@ from PIL import ExifTags, Image, ImageCms
 from tessera.job import Limits
 from tessera.recipe import Encode
 from tessera_engine import imageio
+from tessera_engine.encoders import MAX_SIDE
 from tessera_engine.errors import CorruptImage, PictureError, TooManyPixels
 from tessera_engine.header import ImageInfo, probe
 from tessera_engine.picture import Picture
@@ -65,16 +66,16 @@ def png_of(
 )
 def test_sizes_are_refused_by_the_header(info: ImageInfo, scale: int, target: Any) -> None:
     with pytest.raises(TooManyPixels, match=f"{info.width * scale:d}|{info.width:d}"):
-        imageio.check_limits(info, scale, target, LIMITS)
+        imageio.check_limits(info, scale, Encode(format=target), LIMITS)
 
 
 @pytest.mark.parametrize(("target", "side"), [("webp", 16_380), ("jpeg", 65_500)])
 def test_the_largest_sides_are_accepted(target: Any, side: int) -> None:
-    imageio.check_limits(ImageInfo("png", side // 4, 9), 4, target, LIMITS)
+    imageio.check_limits(ImageInfo("png", side // 4, 9), 4, Encode(format=target), LIMITS)
 
 
 def test_libjpeg_ends_where_the_table_says(make_file: MakeFile) -> None:
-    assert probe(make_file(Image.new("L", (65_500, 1)), "jpeg")).width == imageio.MAX_SIDE["jpeg"]
+    assert probe(make_file(Image.new("L", (65_500, 1)), "jpeg")).width == MAX_SIDE["jpeg"]
     with pytest.raises(OSError, match="when writing image file"):
         make_file(Image.new("L", (65_501, 1)), "jpeg")
 
@@ -83,7 +84,7 @@ def test_a_bomb_is_refused_without_its_pixels() -> None:
     bomb = png_of(8, 0, np.zeros((1, 8), np.uint8), claimed=(13_000, 13_000))
     tracemalloc.start()
     with pytest.raises(TooManyPixels):
-        imageio.check_limits(probe(bomb), 4, "png", LIMITS)
+        imageio.check_limits(probe(bomb), 4, Encode(format="png"), LIMITS)
     with pytest.raises(TooManyPixels):  # even where the limits would let it through
         decode(bomb)
     assert tracemalloc.get_traced_memory()[1] < 2_000_000
@@ -219,7 +220,7 @@ def test_flipped_bytes_raise_nothing_unexpected(kind: str, make_scene: Scene, ma
             damaged[place] = rng.integers(256)
         try:
             info = probe(bytes(damaged))
-            imageio.check_limits(info, 2, "png", LIMITS)
+            imageio.check_limits(info, 2, Encode(format="png"), LIMITS)
             imageio.decode(bytes(damaged), info)
         except PictureError:
             continue

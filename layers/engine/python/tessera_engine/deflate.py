@@ -85,6 +85,14 @@ def pack(rows: Rows, above: NDArray[np.uint8], step: int, *, last: bool) -> Stri
     return Strip(method.compress(chunk.data, last=last), isal_zlib.adler32(chunk.data), chunk.size)
 
 
+def pack_differences(rows: Rows, step: int) -> Strip:
+    """A stream of its own of what the filter SUB leaves, without the filter's number: a TIFF's predictor 2."""
+    chunk = np.ascontiguousarray(filtered(rows, rows[0], step, SUB)[:, 1:])
+    part = np.ascontiguousarray(chunk[: max(1, SAMPLE_BYTES // chunk.shape[1]), :SAMPLE_BYTES])
+    method = chosen(part.data, len(NEAR.compress(part.data)), len(THOROUGH.compress(part.data)))
+    return Strip(method.compress(chunk.data), isal_zlib.adler32(chunk.data), chunk.size)
+
+
 def filtered(rows: Rows, above: NDArray[np.uint8], step: int, kind: int) -> Rows:
     """(rows, n) to (rows, 1 + n): each row behind its filter's number."""
     result = np.empty((rows.shape[0], rows.shape[1] + 1), np.uint8)
@@ -116,7 +124,8 @@ def _from_neighbours(rows: Rows, above: NDArray[np.uint8], step: int, predict: P
 
 def average(left: Rows, up: Rows, _: Rows) -> Rows:
     """floor((left + up) / 2) without a ninth bit."""
-    return (left >> 1) + (up >> 1) + (left & up & 1)
+    mean: Rows = (left >> 1) + (up >> 1) + (left & up & 1)
+    return mean
 
 
 def paeth(left: Rows, up: Rows, corner: Rows) -> Rows:

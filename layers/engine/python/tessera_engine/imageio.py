@@ -5,6 +5,7 @@ Whatever the source was, a Picture is upright, sRGB, 8 bits per sample, alpha ap
 
 from __future__ import annotations
 
+import importlib
 import struct
 import warnings
 import zlib
@@ -13,19 +14,14 @@ from io import BytesIO
 import numpy as np
 from PIL import Image, ImageCms
 from tessera.job import Limits
-from tessera.recipe import Encode, ImageFormat
+from tessera.recipe import Encode
 
 from tessera_engine import metadata
-from tessera_engine.encoders import encoder
+from tessera_engine.encoders import MAX_SIDE, encoder, most_pixels
 from tessera_engine.errors import CorruptImage, EngineError, TooManyPixels, UnsupportedFormat
-from tessera_engine.header import ImageInfo
+from tessera_engine.header import HEIF_READER, ImageInfo, SourceFormat
+from tessera_engine.metadata import Origin
 from tessera_engine.picture import Picture, from_image
-
-# Pixels on a side. JPEG: libjpeg's JPEG_MAX_DIMENSION; WebP: 14 bits; PNG: 31 bits, never reached.
-MAX_SIDE: dict[ImageFormat, int] = {"jpeg": 65_500, "png": 2**31 - 1, "webp": 16_383}
-
-# Pixels that a format's encoder can take where it holds them all at once. WebP: about 12 bytes each, 1.5 GB in all.
-MAX_WHOLE: dict[ImageFormat, int] = {"webp": 128_000_000}
 
 UPRIGHT = {  # EXIF orientation -> how the stored pixels have to be turned
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -55,7 +51,7 @@ FAULTS = (
 NOTE_FIRST_FRAME = "Only the first frame of the animation was enlarged."
 NOTE_FIRST_PAGE = "Only the first page was enlarged."
 FRAMES = {"PNG": NOTE_FIRST_FRAME, "WEBP": NOTE_FIRST_FRAME, "GIF": NOTE_FIRST_FRAME, "AVIF": NOTE_FIRST_FRAME}
-FRAMES["TIFF"] = NOTE_FIRST_PAGE
+FRAMES |= {"TIFF": NOTE_FIRST_PAGE, "HEIF": NOTE_FIRST_PAGE}
 GREY_ALPHA = 4  # PNG's colour type
 STRANGE = ("F", "LAB", "HSV")  # measurements, and colours that no screen picture has
 NOTE_EIGHT_BITS = "16 bits per colour were reduced to 8."
@@ -64,7 +60,7 @@ NOTE_CMYK = "CMYK colours without a profile were converted by rule of thumb."
 NOTE_METADATA = "The picture's metadata could not be carried over."
 
 
-def check_limits(info: ImageInfo, scale: int, target: ImageFormat, limits: Limits) -> None:
+def check_limits(info: ImageInfo, scale: int, target: Encode, limits: Limits) -> None:
     """TooManyPixels when the source, or its enlargement, is above the job's limits or the format's."""
     if info.pixels > limits.max_input_pixels:
         raise TooManyPixels(
@@ -76,15 +72,17 @@ def check_limits(info: ImageInfo, scale: int, target: ImageFormat, limits: Limit
             f"Enlarged {scale} times it would have {width} x {height} pixels; "
             f"at most {limits.max_output_pixels:,} are made."
         )
-    if max(width, height) > MAX_SIDE[target]:
+    kind = target.format.upper()
+    if max(width, height) > MAX_SIDE[target.format]:
         raise TooManyPixels(
             f"Enlarged {scale} times it would be {width} x {height} pixels; "
-            f"a {target.upper()} ends at {MAX_SIDE[target]:,} on a side."
+            f"a {kind} ends at {MAX_SIDE[target.format]:,} on a side."
         )
-    if width * height > MAX_WHOLE.get(target, width * height):
+    most = most_pixels(target)
+    if most is not None and width * height > most:
         raise TooManyPixels(
-            f"Enlarged {scale} times it would have {width} x {height} pixels; a {target.upper()} is made in one piece, "
-            f"of at most {MAX_WHOLE[target]:,}. JPEG and PNG have no such limit."
+            f"Enlarged {scale} times it would have {width} x {height} pixels; a {kind} with these options is made of "
+            f"at most {most:,}. PNG and JPEG that is not progressive have no such limit."
         )
 
 
@@ -94,7 +92,7 @@ def decode(data: bytes, info: ImageInfo) -> tuple[Picture, tuple[str, ...]]:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Pillow's remarks on odd metadata
             warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with Image.open(BytesIO(data), formats=[info.format]) as image:
+            with Image.open(BytesIO(data), formats=[opener(info.format)]) as image:
                 if image.size != (info.width, info.height) and not _turned(image, info):
                     raise CorruptImage("The picture's headers contradict each other.")
                 deep = info.format == "png" and data[24] == 16  # IHDR's bit depth
@@ -107,8 +105,20 @@ def decode(data: bytes, info: ImageInfo) -> tuple[Picture, tuple[str, ...]]:
         raise CorruptImage("The picture is damaged or incomplete.") from error
 
 
+def opener(kind: SourceFormat) -> str:
+    """What Pillow calls the format; UnsupportedFormat for HEIC where nothing is installed that reads it."""
+    if kind != "heic":
+        return kind
+    if HEIF_READER is None:
+        raise UnsupportedFormat("HEIC pictures are not read here: neither pillow-heif nor pi-heif is installed.")
+    importlib.import_module(HEIF_READER).register_heif_opener()
+    return "HEIF"
+
+
 def _turned(image: Image.Image, info: ImageInfo) -> bool:
-    """Pillow gives a TIFF upright, and its size so too."""
+    """Pillow gives a TIFF upright, and its size so too. A HEIC comes upright and cropped: no larger than its header."""
+    if info.format == "heic":
+        return sorted(image.size) <= sorted((info.width, info.height)) and image.width * image.height <= info.pixels
     return info.format == "tiff" and image.size == (info.height, info.width)
 
 
@@ -119,7 +129,9 @@ def _read(image: Image.Image, *, deep: bool, grey: bool) -> tuple[Picture, tuple
     image.load()
     if image.mode in STRANGE:
         raise UnsupportedFormat("The picture's kind of colours is not supported.")
-    exif, profile = image.info.get("exif", b""), image.info.get("icc_profile")
+    exif = metadata.of_tiff(image) if image.format == "TIFF" else image.info.get("exif", b"")
+    profile = image.info.get("icc_profile")
+    packet, dpi = _packet(image), _density(image, exif)
     colours, alpha = _split(image)
     if grey:  # which Pillow has read as three equal colours
         colours = colours.convert("L")
@@ -136,7 +148,23 @@ def _read(image: Image.Image, *, deep: bool, grey: bool) -> tuple[Picture, tuple
     if upright is not None:
         colours = colours.transpose(upright)
     picture = from_image(colours)
-    return Picture(picture.pixels, picture.alpha, exif), tuple(notes)
+    return Picture(picture.pixels, picture.alpha, exif, packet, dpi), tuple(notes)
+
+
+def _packet(image: Image.Image) -> bytes:
+    """The XMP; Pillow gives a PNG's as text where it was not compressed as it should be."""
+    packet = image.info.get("xmp", b"")
+    return packet.encode() if isinstance(packet, str) else packet if isinstance(packet, bytes) else b""
+
+
+def _density(image: Image.Image, exif: bytes) -> metadata.Density | None:
+    """What the file itself states, else its EXIF. Pillow's 72 for a JPEG that states none is not asked for."""
+    stated = image.info.get("dpi")
+    if image.format == "JPEG":
+        unit = {1: 1.0, 2: metadata.INCHES}.get(image.info.get("jfif_unit", 0))
+        stated = unit and tuple(side * unit for side in image.info["jfif_density"])
+    found = metadata.sensible(*map(float, stated)) if stated else None
+    return found or metadata.density(exif)
 
 
 def _split(image: Image.Image) -> tuple[Image.Image, Image.Image | None]:
@@ -177,10 +205,10 @@ def _srgb(colours: Image.Image, profile: bytes | None) -> Image.Image:
 
 def encode(picture: Picture, options: Encode) -> tuple[bytes, tuple[str, ...]]:
     """The file, and notes for the picture's owner."""
-    exif = metadata.kept(picture.exif, options.metadata)
+    tags, lost = metadata.tags(Origin.of(picture), options)
     target = BytesIO()
-    writer = encoder(target, picture, options, exif or b"")
+    writer = encoder(target, picture, options, tags)
     for band in picture.bands():
         writer.write(band)
     writer.finish()
-    return target.getvalue(), (NOTE_METADATA,) if exif is None else ()
+    return target.getvalue(), (NOTE_METADATA,) if lost else ()

@@ -12,7 +12,7 @@ import importlib.util
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Literal
+from typing import ClassVar, Literal
 
 from tessera_engine import catalogue
 from tessera_engine.backends import onnx
@@ -36,6 +36,12 @@ class Weights:
     sha256: str
     scale: int
     halo: int
+    generative: ClassVar[bool] = False  # trained on differences of pixels alone
+
+    @property
+    def hashes(self) -> tuple[str, ...]:
+        """SHA-256 of what runs, in hex."""
+        return (self.sha256,)
 
     @property
     def files(self) -> tuple[File, ...]:
@@ -73,6 +79,15 @@ class Pulled:
     @property
     def halo(self) -> int:
         return self.files[0].halo
+
+    @property
+    def hashes(self) -> tuple[str, ...]:
+        """SHA-256 of what runs, in hex."""
+        return tuple(file.sha256 for file in self.files)
+
+    @property
+    def generative(self) -> bool:
+        return any(file.generative for file in self.files)
 
     @property
     def obstacle(self) -> str:

@@ -13,6 +13,7 @@ from tessera.recipe import Encode, EnhanceFace, ImageFormat, Operation, Recipe, 
 from tessera_engine import models, steps
 from tessera_engine.header import WEB, SourceFormat, probe
 from tessera_engine.imageio import check_limits, decode
+from tessera_engine.metadata import Origin
 from tessera_engine.steps import Tools, Work
 
 Step = Callable[[Work, Any, Tools], Work]
@@ -69,13 +70,13 @@ def carry_out(
     `formats` are those that are accepted; every further one is a further decoder that reads strangers' bytes.
     """
     info, target = probe(source, formats), recipe.encode()
-    check_limits(info, recipe.scale(), target.format, limits)
+    check_limits(info, recipe.scale(), target, limits)
     meter = Meter(effort(recipe, info.pixels, stand_in), listener)
     listener(0.0)
     memory = BytesIO()
     tools = Tools(stand_in, meter.add, sink or memory)
     picture, notes = decode(source, info)
-    work = Work(picture, notes=notes)
+    work = Work(picture, origin=Origin.of(picture), notes=notes)
     for operation in recipe.operations:
         work = STEPS[type(operation)](work, operation, tools)
     work = steps.finish(work)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import BinaryIO
 
 from tessera.recipe import Encode, EnhanceFace, Thumbnail, Upscale
@@ -11,8 +11,10 @@ from tessera.recipe import Encode, EnhanceFace, Thumbnail, Upscale
 from tessera_engine import encoders, imageio, metadata, models, picture, tiling
 from tessera_engine.encoders import Encoder
 from tessera_engine.enlargement import Enlargement
+from tessera_engine.metadata import Origin
 from tessera_engine.picture import Raster
 from tessera_engine.preview import Preview
+from tessera_engine.xmp import Run
 
 NOTE_FACES = "No face model is installed: faces were enlarged like the rest."
 THUMBNAIL_QUALITY = 80
@@ -28,6 +30,8 @@ class Work:
     thumbnail: bytes = b""
     model: str | None = None
     stand_in: bool = False
+    origin: Origin = field(default_factory=Origin)
+    runs: tuple[Run, ...] = ()
     notes: tuple[str, ...] = ()
 
 
@@ -58,7 +62,14 @@ def upscale(work: Work, options: Upscale, tools: Tools) -> Work:
         raster=Enlargement(last, pixels, source.alpha, source.exif, tools.tile, tools.done),
         model=choice.model.name,
         stand_in=work.stand_in or choice.stand_in,
+        runs=(*work.runs, ran(choice, options.scale)),
     )
+
+
+def ran(choice: models.Choice, scale: int) -> Run:
+    hashes = tuple(sha256 for weights in choice.passes for sha256 in weights.hashes)
+    generative = any(weights.generative for weights in choice.passes)
+    return Run(choice.model.name, hashes, scale, choice.stand_in, generative)
 
 
 def enhance_face(work: Work, options: EnhanceFace, tools: Tools) -> Work:
@@ -66,9 +77,9 @@ def enhance_face(work: Work, options: EnhanceFace, tools: Tools) -> Work:
 
 
 def encode(work: Work, options: Encode, tools: Tools) -> Work:
-    exif = metadata.kept(work.raster.exif, options.metadata)
-    notes = (imageio.NOTE_METADATA,) if exif is None else ()
-    writer = encoders.encoder(tools.sink, work.raster, options, exif or b"")
+    tags, lost = metadata.tags(work.origin, options, work.runs)
+    notes = (imageio.NOTE_METADATA,) if lost else ()
+    writer = encoders.encoder(tools.sink, work.raster, options, tags)
     return replace(work, encoder=writer, notes=(*work.notes, *notes))
 
 
