@@ -158,8 +158,8 @@ def _packet(image: Image.Image) -> bytes:
 
 
 def _density(image: Image.Image, exif: bytes) -> metadata.Density | None:
-    """What the file itself states, else its EXIF. Pillow's 72 for a JPEG that states none is not asked for."""
-    stated = image.info.get("dpi")
+    """What the file itself states, else its EXIF. What Pillow makes up for a JPEG or TIFF is not asked."""
+    stated = None if image.format == "TIFF" else image.info.get("dpi")
     if image.format == "JPEG":
         unit = {1: 1.0, 2: metadata.INCHES}.get(image.info.get("jfif_unit", 0))
         stated = unit and tuple(side * unit for side in image.info["jfif_density"])

@@ -76,8 +76,9 @@ UNTRUE_CAMERA = (Base.ExifImageWidth, Base.ExifImageHeight)
 
 DENSITY = (Base.XResolution, Base.YResolution, Base.ResolutionUnit)
 DENSITY_IN_EXIF: tuple[ImageFormat, ...] = ("webp", "avif")  # which have no field of their own for it
-INCH, CENTIMETRE = 2, 3  # of ResolutionUnit
+INCH = 2  # of ResolutionUnit; also what it is where nothing is said
 INCHES = 2.54  # centimetres
+UNITS = {INCH: 1.0, 3: INCHES}  # 1: only the shape of a pixel is meant
 MAX_DENSITY = 65_535  # of a JPEG's two bytes
 
 MAX_BYTES = 65_533 - 6  # a JPEG segment without its length and the mark "Exif\0\0"
@@ -146,7 +147,7 @@ def density(exif: bytes) -> Density | None:
     try:
         with quiet():
             source = parse(exif)
-            unit = INCHES if source.get(Base.ResolutionUnit, INCH) == CENTIMETRE else 1.0
+            unit = UNITS[source.get(Base.ResolutionUnit, INCH)]
             return sensible(float(source[Base.XResolution]) * unit, float(source[Base.YResolution]) * unit)
     except (*FAULTS, ZeroDivisionError):
         return None
