@@ -37,15 +37,17 @@ class Method(Protocol):
 
 @dataclass(frozen=True)
 class Igzip:
-    """ISA-L's level 1: twice as quick as runs. `window` is the logarithm to 2 of how far back it looks, 9 to 15.
+    """ISA-L's deflate, at level 1 twice as quick as runs.
 
-    In a filtered photograph a match far back costs more bits than the few bytes that it replaces: 9 is smaller.
+    `window` is the logarithm to 2 of how far back it looks, 9 to 15. In a filtered photograph a match far back costs
+    more bits than the few bytes that it replaces: 9 is smaller.
     """
 
     window: int
+    level: int = 1
 
     def compress(self, data: bytes | memoryview, *, last: bool = True) -> bytes:
-        stream = isal_zlib.compressobj(1, zlib_ng.DEFLATED, -self.window, MEMORY)
+        stream = isal_zlib.compressobj(self.level, zlib_ng.DEFLATED, -self.window, MEMORY)
         return stream.compress(data) + stream.flush(isal_zlib.Z_FINISH if last else isal_zlib.Z_SYNC_FLUSH)
 
 
