@@ -25,7 +25,7 @@ BLOCK_BYTES = 64 * 1024  # of a strip that are filtered at once: what Paeth need
 SAMPLE_BYTES = 16 * 1024
 SAMPLE_ROW = 8 * 1024  # bytes; wider rows are cut, so that a sample has several rows
 FLAT = 8  # a sample that shrinks to less than 1 / FLAT is a drawing: thorough search costs it little
-WORTH = 1.03  # of a small sample, which favours the quicker ways: on the whole 1.04 on photographs, to 1.09 on an enlargement
+WORTH = 1.03  # of a small sample, which favours the quick: 1.04 on photographs in all, up to 1.09 on an enlargement
 MEMORY = 9  # zlib's memLevel: the most, and so the fewest blocks
 MODULUS = 65_521  # of Adler-32 (RFC 1950)
 
