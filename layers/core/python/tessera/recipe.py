@@ -14,10 +14,17 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from tessera.sizes import Box, DoesNotFit, Gravity, Size, cover_box, factor_for, inside, offset
 
-ImageFormat = Literal["jpeg", "png", "webp"]
+ImageFormat = Literal["jpeg", "png", "webp", "avif", "tiff"]
 MetadataPolicy = Literal["safe", "keep", "strip"]
+Chroma = Literal["4:2:0", "4:2:2", "4:4:4"]
 
-CONTENT_TYPES: dict[ImageFormat, str] = {"jpeg": "image/jpeg", "png": "image/png", "webp": "image/webp"}
+CONTENT_TYPES: dict[ImageFormat, str] = {
+    "jpeg": "image/jpeg",
+    "png": "image/png",
+    "webp": "image/webp",
+    "avif": "image/avif",
+    "tiff": "image/tiff",
+}
 
 
 Side = Annotated[int, Field(ge=1, le=65_535)]  # pixels
@@ -197,14 +204,20 @@ class EnhanceFace(Operation):
 
 
 class Encode(Operation):
-    """Write the picture. JPEG has no alpha: transparent pixels are laid over white.
-
-    `quality` is 1-100 for JPEG and WebP and without effect for PNG.
-    """
+    """Write the picture. JPEG has no alpha: transparent pixels are laid over white. PNG and TIFF lose nothing."""
 
     op: Literal["encode"] = "encode"
     format: ImageFormat
-    quality: int = Field(default=92, ge=1, le=100)
+    quality: int = Field(default=92, ge=1, le=100, description="of JPEG, AVIF and WebP that is not lossless")
+    lossless: bool = Field(default=False, description="WebP only; JPEG and AVIF always lose, PNG and TIFF never")
+    progressive: bool = Field(default=False, description="JPEG only: coarse at first, refined while it loads")
+    chroma: Chroma = Field(default="4:2:0", description="colour samples kept, of JPEG and AVIF; a WebP's are 4:2:0")
+    dpi: int | None = Field(
+        default=None,
+        ge=1,
+        le=65_535,
+        description="pixels per inch that the file states; None: those of the source, unless metadata is strip",
+    )
     metadata: MetadataPolicy = "safe"
 
 

@@ -15,7 +15,7 @@ from tessera.tasks import File, View
 if TYPE_CHECKING:
     from tessera.services import Services
 
-SUFFIXES: dict[ImageFormat, str] = {"jpeg": "jpg", "png": "png", "webp": "webp"}
+SUFFIXES: dict[ImageFormat, str] = {"jpeg": "jpg", "png": "png", "webp": "webp", "avif": "avif", "tiff": "tif"}
 MAX_STEM = 120  # bytes: a name stands twice in a link, three times as long where it is quoted; S3 takes 8 KB in all
 MAX_RUNNING = 8  # files whose reports one status reads
 ALMOST = 99  # percent: 100 is said only when all files have ended

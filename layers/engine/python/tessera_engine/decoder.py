@@ -1,8 +1,8 @@
 """The process in which the bytes of strangers are decoded. `sandbox` starts it, asks it, and ends it.
 
 Request: one line of JSON and two descriptors, the file's bytes and the memory for its pixels. Reply: `READY` at once,
-then two lengths, JSON, EXIF. The JSON is the picture's facts, or what kind of error it has, with its message. Nothing
-that comes from here is believed by the other side.
+then three lengths, JSON, EXIF, XMP. The JSON is the picture's facts, or what kind of error it has, with its message.
+Nothing that comes from here is believed by the other side.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from tessera_engine.errors import EngineError
 from tessera_engine.header import ImageInfo
 
 READY = b"+"  # sent at the start, and when a request has been read
-LENGTHS = struct.Struct(">II")  # of JSON and EXIF
+LENGTHS = struct.Struct(">III")  # of JSON, EXIF and XMP
 MEMORY = "memory"  # beside the names of EngineErrors and `FAULT`
 FAULT = "fault"
 REQUEST_BYTES = 4096
@@ -96,31 +96,36 @@ def serve(channel: socket.socket) -> bool:
     request = json.loads(line)
     limit_time(request["seconds"])
     channel.sendall(READY)
-    facts, exif = answer(request, descriptors)
-    reply = json.dumps(facts).encode()
-    channel.sendall(LENGTHS.pack(len(reply), len(exif)) + reply + exif)
+    facts, *tags = answer(request, descriptors)
+    parts = (json.dumps(facts).encode(), *tags)
+    channel.sendall(LENGTHS.pack(*map(len, parts)) + b"".join(parts))
     return True
 
 
-def answer(request: dict[str, Any], descriptors: list[int]) -> tuple[dict[str, Any], bytes]:
+def answer(request: dict[str, Any], descriptors: list[int]) -> tuple[dict[str, Any], bytes, bytes]:
     info = ImageInfo(request["format"], request["width"], request["height"])
     try:
         with mapped(descriptors) as (data, room):
             stored = decoding.read(data, info, Room(room).empty)
             height, width, channels = stored.pixels.shape
-            return {
-                "height": height,
-                "width": width,
-                "channels": channels,
-                "alpha": stored.alpha is not None,
-                "orientation": stored.orientation,
-                "notes": stored.notes,
-            }, stored.exif
+            return (
+                {
+                    "height": height,
+                    "width": width,
+                    "channels": channels,
+                    "alpha": stored.alpha is not None,
+                    "orientation": stored.orientation,
+                    "dpi": stored.dpi,
+                    "notes": stored.notes,
+                },
+                stored.exif,
+                stored.xmp,
+            )
     except EngineError as error:
-        return {"error": type(error).__name__, "message": str(error)}, b""
+        return {"error": type(error).__name__, "message": str(error)}, b"", b""
     except Exception as error:
         short = isinstance(error, MemoryError) or getattr(error, "errno", None) == errno.ENOMEM
-        return {"error": MEMORY if short else FAULT, "message": traceback.format_exc()}, b""
+        return {"error": MEMORY if short else FAULT, "message": traceback.format_exc()}, b"", b""
 
 
 @contextmanager

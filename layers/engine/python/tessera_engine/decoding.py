@@ -9,6 +9,7 @@ This runs on bytes of strangers. `sandbox` runs it in a process that has nothing
 
 from __future__ import annotations
 
+import importlib
 import struct
 import warnings
 import zlib
@@ -24,7 +25,7 @@ from PIL import Image, ImageCms
 
 from tessera_engine import metadata, pngrows
 from tessera_engine.errors import CorruptImage, EngineError, TooManyPixels, UnsupportedFormat
-from tessera_engine.header import ImageInfo
+from tessera_engine.header import HEIF_READER, ImageInfo, SourceFormat
 from tessera_engine.picture import STRIP, Alpha, Picture, Pixels
 
 Empty = Callable[[tuple[int, ...]], NDArray[np.uint8]]  # shape -> memory to write a picture into
@@ -47,7 +48,7 @@ FAULTS = (
 NOTE_FIRST_FRAME = "Only the first frame of the animation was enlarged."
 NOTE_FIRST_PAGE = "Only the first page was enlarged."
 FRAMES = {"PNG": NOTE_FIRST_FRAME, "WEBP": NOTE_FIRST_FRAME, "GIF": NOTE_FIRST_FRAME, "AVIF": NOTE_FIRST_FRAME}
-FRAMES["TIFF"] = NOTE_FIRST_PAGE
+FRAMES |= {"TIFF": NOTE_FIRST_PAGE, "HEIF": NOTE_FIRST_PAGE}
 GREY_ALPHA = 4  # PNG's colour type
 STRANGE = ("F", "LAB", "HSV")  # measurements, and colours that no screen picture has
 GREYS = ("1", "L", "LA")  # and those that begin with I
@@ -63,13 +64,16 @@ class Stored:
     pixels: Pixels
     alpha: Alpha | None
     exif: bytes
+    xmp: bytes
+    dpi: metadata.Density | None
     orientation: int
     notes: tuple[str, ...]
 
     def picture(self) -> Picture:
         """Upright. Shares the memory: a huge picture is turned by the order in which it is read."""
         alpha = None if self.alpha is None else upright(self.alpha, self.orientation)
-        return Picture(upright(self.pixels, self.orientation), alpha, self.exif)
+        dpi = self.dpi[::-1] if self.dpi and self.orientation >= 5 else self.dpi
+        return Picture(upright(self.pixels, self.orientation), alpha, self.exif, self.xmp, dpi)
 
 
 def upright(samples: NDArray[np.uint8], orientation: int) -> NDArray[np.uint8]:
@@ -97,8 +101,8 @@ def read(data: bytes | mmap, info: ImageInfo, empty: Empty) -> Stored:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Pillow's remarks on odd metadata
             warnings.simplefilter("error", Image.DecompressionBombWarning)
-            file = BytesIO(data) if isinstance(data, bytes) else data
-            with Image.open(file, formats=[info.format]) as image:  # type: ignore[arg-type]  # a map reads like a file
+            file = data if isinstance(data, mmap) and info.format != "heic" else BytesIO(data)
+            with Image.open(file, formats=[opener(info.format)]) as image:  # type: ignore[arg-type]  # a map reads like a file
                 if image.size != (info.width, info.height) and not _turned(image, info):
                     raise CorruptImage("The picture's headers contradict each other.")
                 return _read(image, data, info, empty)
@@ -110,8 +114,20 @@ def read(data: bytes | mmap, info: ImageInfo, empty: Empty) -> Stored:
         raise CorruptImage("The picture is damaged or incomplete.") from error
 
 
+def opener(kind: SourceFormat) -> str:
+    """What Pillow calls the format; UnsupportedFormat for HEIC where nothing is installed that reads it."""
+    if kind != "heic":
+        return kind
+    if HEIF_READER is None:
+        raise UnsupportedFormat("HEIC pictures are not read here: neither pillow-heif nor pi-heif is installed.")
+    importlib.import_module(HEIF_READER).register_heif_opener()
+    return "HEIF"
+
+
 def _turned(image: Image.Image, info: ImageInfo) -> bool:
-    """Pillow gives a TIFF upright, and its size so too."""
+    """Pillow gives a TIFF upright, and its size so too. A HEIC comes upright and cropped: no larger than its header."""
+    if info.format == "heic":
+        return sorted(image.size) <= sorted((info.width, info.height)) and image.width * image.height <= info.pixels
     return info.format == "tiff" and image.size == (info.height, info.width)
 
 
@@ -133,9 +149,39 @@ def _read(image: Image.Image, data: bytes | mmap, info: ImageInfo, empty: Empty)
     alpha = empty((image.height, image.width)) if image.has_transparency_data else None
     if not decoded or colours.transform:
         _fill(pixels, alpha, colours, strips)
-    exif = image.info.get("exif") or (pngrows.late_exif(data) if info.format == "png" else b"")
     opaque = alpha is None or alpha.min() == 255
-    return Stored(pixels, None if opaque else alpha, exif, metadata.orientation(exif), notes)
+    exif, packet = _exif(image, data), _packet(image)
+    return Stored(
+        pixels,
+        None if opaque else alpha,
+        exif,
+        packet,
+        _density(image, exif),
+        metadata.orientation(exif),
+        notes,
+    )
+
+
+def _exif(image: Image.Image, data: bytes | mmap) -> bytes:
+    if image.format == "TIFF":
+        return metadata.of_tiff(image)
+    return image.info.get("exif") or (pngrows.late_exif(data) if image.format == "PNG" else b"")
+
+
+def _packet(image: Image.Image) -> bytes:
+    """The XMP; Pillow gives a PNG's as text where it was not compressed as it should be."""
+    packet = image.info.get("xmp", b"")
+    return packet.encode() if isinstance(packet, str) else packet if isinstance(packet, bytes) else b""
+
+
+def _density(image: Image.Image, exif: bytes) -> metadata.Density | None:
+    """What the file itself states, else its EXIF. What Pillow makes up for a JPEG or TIFF is not asked."""
+    stated = None if image.format == "TIFF" else image.info.get("dpi")
+    if image.format == "JPEG":
+        unit = {1: 1.0, 2: metadata.INCHES}.get(image.info.get("jfif_unit", 0))
+        stated = unit and tuple(side * unit for side in image.info["jfif_density"])
+    found = metadata.sensible(*map(float, stated)) if stated else None
+    return found or metadata.density(exif)
 
 
 def _libjpeg(data: bytes | mmap, mode: str, pixels: Pixels) -> bool:

@@ -6,20 +6,15 @@ from contextlib import suppress
 from io import BytesIO
 
 from tessera.job import Limits
-from tessera.recipe import Encode, ImageFormat, Recipe
+from tessera.recipe import Encode, Recipe
 from tessera.sizes import DoesNotFit, Size
 
 from tessera_engine import metadata
-from tessera_engine.encoders import encoder
+from tessera_engine.encoders import MAX_SIDE, encoder, most_pixels
 from tessera_engine.errors import Misfit, PictureError, TooManyPixels
 from tessera_engine.header import ImageInfo
+from tessera_engine.metadata import Origin
 from tessera_engine.picture import Picture
-
-# Pixels on a side. JPEG: libjpeg's JPEG_MAX_DIMENSION; WebP: 14 bits; PNG: 31 bits, never reached.
-MAX_SIDE: dict[ImageFormat, int] = {"jpeg": 65_500, "png": 2**31 - 1, "webp": 16_383}
-
-# Pixels that a format's encoder can take where it holds them all at once. WebP: about 12 bytes each, 1.5 GB in all.
-MAX_WHOLE: dict[ImageFormat, int] = {"webp": 128_000_000}
 
 NOTE_METADATA = "The picture's metadata could not be carried over."
 
@@ -50,7 +45,7 @@ def check_limits(info: ImageInfo, recipe: Recipe, limits: Limits) -> Size:
 def check_sizes(width: int, height: int, recipe: Recipe, limits: Limits) -> None:
     """The same for an upright picture, after every step; a file's own limits count for what is written."""
     across, down = width, height
-    target = recipe.encode().format
+    target = recipe.encode()
     try:
         for operation, (across, down) in recipe.sizes(width, height):
             changed = (across, down) != (width, height)
@@ -70,25 +65,25 @@ def _becoming(recipe: Recipe) -> str:
     return f"Enlarged {scale} times " if scale > 1 else "As asked for, "
 
 
-def _check_file(width: int, height: int, target: ImageFormat, becoming: str) -> None:
-    if max(width, height) > MAX_SIDE[target]:
+def _check_file(width: int, height: int, target: Encode, becoming: str) -> None:
+    kind, most = target.format.upper(), most_pixels(target)
+    if max(width, height) > MAX_SIDE[target.format]:
         raise TooManyPixels(
-            f"{becoming}it would be {width} x {height} pixels; "
-            f"a {target.upper()} ends at {MAX_SIDE[target]:,} on a side."
+            f"{becoming}it would be {width} x {height} pixels; a {kind} ends at {MAX_SIDE[target.format]:,} on a side."
         )
-    if width * height > MAX_WHOLE.get(target, width * height):
+    if most is not None and width * height > most:
         raise TooManyPixels(
-            f"{becoming}it would have {width} x {height} pixels; a {target.upper()} is made in one piece, "
-            f"of at most {MAX_WHOLE[target]:,}. JPEG and PNG have no such limit."
+            f"{becoming}it would have {width} x {height} pixels; a {kind} with these options is made of at most "
+            f"{most:,}. PNG and JPEG that is not progressive have no such limit."
         )
 
 
 def encode(picture: Picture, options: Encode) -> tuple[bytes, tuple[str, ...]]:
     """The file, and notes for the picture's owner."""
-    exif = metadata.kept(picture.exif, options.metadata)
+    tags, lost = metadata.tags(Origin.of(picture), options)
     target = BytesIO()
-    writer = encoder(target, picture, options, exif or b"")
+    writer = encoder(target, picture, options, tags)
     for band in picture.bands():
         writer.write(band)
     writer.finish()
-    return target.getvalue(), (NOTE_METADATA,) if exif is None else ()
+    return target.getvalue(), (NOTE_METADATA,) if lost else ()

@@ -46,6 +46,12 @@ class Weights:
     halo: int
     pixel_bytes: int  # of activations to one pixel of the input
     exact: ClassVar = True  # the halo is all that the network sees
+    generative: ClassVar[bool] = False  # trained on differences of pixels alone
+
+    @property
+    def hashes(self) -> tuple[str, ...]:
+        """SHA-256 of what runs, in hex."""
+        return (self.sha256,)
 
     @property
     def files(self) -> tuple[File, ...]:
@@ -84,6 +90,15 @@ class Pulled:
     @property
     def halo(self) -> int:
         return self.files[0].halo
+
+    @property
+    def hashes(self) -> tuple[str, ...]:
+        """SHA-256 of what runs, in hex."""
+        return tuple(file.sha256 for file in self.files)
+
+    @property
+    def generative(self) -> bool:
+        return any(file.generative for file in self.files)
 
     @property
     def obstacle(self) -> str:

@@ -14,7 +14,7 @@ import tempfile
 import tomllib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -47,9 +47,14 @@ class OwnWeights(BaseModel):
     scale: Literal[2, 3, 4, 8]
     halo: int = Field(ge=0, le=2048)
     exact: bool
+    generative: ClassVar[bool] = True  # nobody has said what it was trained for
     half_safe: bool
     licence: str = Field(default="not stated", max_length=200)
     description: str = Field(default="", max_length=500)
+
+    @property
+    def hashes(self) -> tuple[str, ...]:
+        return (self.sha256,)
 
     @property
     def files(self) -> tuple[File, ...]:

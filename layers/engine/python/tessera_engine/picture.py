@@ -54,11 +54,16 @@ class Raster(Protocol):
 
 @dataclass(frozen=True)
 class Picture:
-    """`alpha` is None when every pixel is opaque. `exif` is the source's as bytes; its orientation has been applied."""
+    """`alpha` is None when every pixel is opaque. `exif` is the source's as bytes; its orientation has been applied.
+
+    `xmp` and `dpi`, pixels per inch across and down, are the source's and stay with the picture that was decoded.
+    """
 
     pixels: Pixels
     alpha: Alpha | None = None
     exif: bytes = b""
+    xmp: bytes = b""
+    dpi: tuple[float, float] | None = None
 
     @property
     def width(self) -> int:

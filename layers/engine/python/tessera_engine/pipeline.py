@@ -27,6 +27,7 @@ from tessera.recipe import (
 from tessera_engine import decoding, models, sandbox, steps, tiling
 from tessera_engine.header import WEB, SourceFormat, probe
 from tessera_engine.imageio import check_limits, check_sizes
+from tessera_engine.metadata import Origin
 from tessera_engine.steps import Tools, Work
 
 Step = Callable[[Work, Any, Tools], Work]
@@ -106,7 +107,7 @@ def carry_out(
     meter = Meter(effort(recipe, picture.width, picture.height, stand_in), listener)
     encoded = BytesIO()
     tools = Tools(stand_in, meter.add, sink or encoded, memory)
-    work = Work(picture, notes=notes)
+    work = Work(picture, origin=Origin.of(picture), notes=notes)
     for operation in steps.shared(recipe, picture.width, picture.height, stand_in):
         work = STEPS[type(operation)](work, operation, tools)
     work = steps.finish(work)

@@ -31,7 +31,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from tessera_engine import decoder
+from tessera_engine import decoder, metadata
 from tessera_engine.decoding import Stored
 from tessera_engine.errors import CorruptImage, PictureError, TooManyPixels, UnsupportedFormat
 from tessera_engine.header import ImageInfo
@@ -46,7 +46,8 @@ POLL_SECONDS = 0.2
 PICTURES = 500  # after which a process is replaced, for what its libraries leak
 LARGE = 16_000_000  # pixels, from which on the process' memory is more than its start is worth
 POPULATE = getattr(mmaps, "MAP_POPULATE", 0)  # Linux: all pages at once, instead of one by one when they are read
-LARGEST_REPLY = MB  # and EXIF beside it, which is never longer than the file and its mark
+LARGEST_REPLY = MB  # of JSON; EXIF and XMP beside it are hardly longer than the file, unless it has them compressed
+LARGEST_TAGS = 4 * MB  # beyond the file's own size; Pillow gives up on a chunk of text at 1 MiB
 INHERITED = ("LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH")  # how Python finds its own libraries, on Lambda too
 ENVIRONMENT = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "MALLOC_ARENA_MAX": "1"}  # less address space
 BOOT = "import sys; sys.path[:] = sys.argv[3:]; from tessera_engine.decoder import main; main(*map(int, sys.argv[1:3]))"
@@ -169,11 +170,12 @@ class Decoder:
 
     def _answer(self, info: ImageInfo, size: int, pixels: int, until: float, check: Callable[[], None]) -> Stored:
         lengths = decoder.LENGTHS.unpack(self._read(decoder.LENGTHS.size, until, check))
-        if lengths[0] > LARGEST_REPLY or lengths[1] > size + 6:
+        if lengths[0] > LARGEST_REPLY or max(lengths[1:]) > size + LARGEST_TAGS:
             raise DecoderFault("The decoder's reply is too long.")
         body = self._read(sum(lengths), until, check)
         self._pictures += 1
-        return stored(json.loads(body[: lengths[0]]), body[lengths[0] :], info, pixels)
+        facts, exif, xmp = cut(body, lengths)
+        return stored(json.loads(facts), exif, xmp, info, pixels)
 
     def _read(self, count: int, until: float, check: Callable[[], None]) -> bytes:
         got = bytearray()
@@ -207,21 +209,30 @@ def _request(info: ImageInfo) -> bytes:
     return json.dumps(asked).encode()
 
 
-def stored(facts: dict[str, Any], exif: bytes, info: ImageInfo, pixels: int) -> Stored:
+def cut(body: bytes, lengths: tuple[int, ...]) -> Iterator[bytes]:
+    start = 0
+    for length in lengths:
+        yield body[start : start + length]
+        start += length
+
+
+def stored(facts: dict[str, Any], exif: bytes, xmp: bytes, info: ImageInfo, pixels: int) -> Stored:
     """What the decoder says, where it can be so."""
     if "error" in facts:
         raise _error(str(facts["error"]), str(facts["message"]))
     height, width, channels, orientation = (int(facts[name]) for name in ("height", "width", "channels", "orientation"))
-    if (width, height) not in ((info.width, info.height), (info.height, info.width)):
+    same = (width, height) in ((info.width, info.height), (info.height, info.width))
+    if not same and not (info.format == "heic" and min(width, height) > 0 and width * height <= info.pixels):
         raise DecoderFault("The decoder's picture has another size.")
     if channels not in (1, 3) or orientation not in range(1, 9):
         raise DecoderFault("The decoder's picture is none.")
-    has_alpha, colours = facts["alpha"] is True, info.pixels * channels
-    used = colours + info.pixels * has_alpha
+    has_alpha, colours = facts["alpha"] is True, width * height * channels
+    used = colours + width * height * has_alpha
     shared = np.frombuffer(mmap(pixels, used, flags=MAP_SHARED | POPULATE, prot=PROT_READ), np.uint8)
     alpha = shared[colours:].reshape(height, width) if has_alpha else None
     notes = tuple(str(note) for note in facts["notes"])
-    return Stored(shared[:colours].reshape(height, width, channels), alpha, exif, orientation, notes)
+    dpi = metadata.sensible(*map(float, facts["dpi"])) if facts["dpi"] else None
+    return Stored(shared[:colours].reshape(height, width, channels), alpha, exif, xmp, dpi, orientation, notes)
 
 
 def _error(kind: str, message: str) -> Exception:

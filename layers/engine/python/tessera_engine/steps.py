@@ -28,10 +28,12 @@ from tessera_engine import sharpen as edges
 from tessera_engine import tone as tones
 from tessera_engine.encoders import Encoder
 from tessera_engine.enlargement import Enlargement
+from tessera_engine.metadata import Origin
 from tessera_engine.picture import Picture, Raster
 from tessera_engine.preview import Preview
 from tessera_engine.resize import Cropped, Padded, Resampled
 from tessera_engine.scores import Measured, Scores
+from tessera_engine.xmp import Run
 
 NOTE_FACES = "No face model is installed: faces were enlarged like the rest."
 NOTE_PARTS = "The model looks at a picture as a whole, and was shown this one in parts: where they meet it may show."
@@ -50,6 +52,8 @@ class Work:
     thumbnail: bytes = b""
     model: str | None = None
     stand_in: bool = False
+    origin: Origin = field(default_factory=Origin)
+    runs: tuple[Run, ...] = ()
     notes: tuple[str, ...] = ()
     scores: Scores = field(default_factory=Scores)  # of the last enlargement
 
@@ -90,6 +94,7 @@ def upscale(work: Work, options: Upscale, tools: Tools) -> Work:
         stand_in=work.stand_in or choice.stand_in,
         scores=scores,
         notes=(*work.notes, *parts(choice, source.width, source.height)),
+        runs=(*work.runs, ran(choice, factor)),
     )
     return resized(enlarged, size, whole_box(enlarged.raster), tools)
 
@@ -148,14 +153,20 @@ def sharpen(work: Work, options: Sharpen, tools: Tools) -> Work:
     return replace(work, raster=raster)
 
 
+def ran(choice: models.Choice, scale: int) -> Run:
+    hashes = tuple(sha256 for weights in choice.passes for sha256 in weights.hashes)
+    generative = any(weights.generative for weights in choice.passes)
+    return Run(choice.model.name, hashes, scale, choice.stand_in, generative)
+
+
 def enhance_face(work: Work, options: EnhanceFace, tools: Tools) -> Work:
     return replace(work, notes=(*work.notes, NOTE_FACES))
 
 
 def encode(work: Work, options: Encode, tools: Tools) -> Work:
-    exif = metadata.kept(work.raster.exif, options.metadata)
-    notes = (imageio.NOTE_METADATA,) if exif is None else ()
-    writer = encoders.encoder(tools.sink, work.raster, options, exif or b"")
+    tags, lost = metadata.tags(work.origin, options, work.runs)
+    notes = (imageio.NOTE_METADATA,) if lost else ()
+    writer = encoders.encoder(tools.sink, work.raster, options, tags)
     return replace(work, encoder=writer, notes=(*work.notes, *notes))
 
 
