@@ -26,7 +26,7 @@ from tessera.recipe import (
     Tone,
     Upscale,
 )
-from tessera_engine import models, pipeline, steps
+from tessera_engine import models, pipeline, sandbox, steps
 from tessera_engine.errors import Misfit, TooLate
 from tessera_engine.pipeline import Product
 
@@ -83,7 +83,7 @@ def test_an_exact_size_is_met(
     operation = Upscale(model=M, **target)
     product = carry_out(source, operation, PNG)
     assert open_file(product.encoded).size == (product.width, product.height) == operation.size(90, 60)
-    assert len(loaded) == passes and (product.model is None) == (passes == 0)
+    assert len(set(loaded)) == passes and (product.model is None) == (passes == 0)
 
 
 def test_an_exact_size_shows_the_same_picture(source: bytes, open_file: OpenFile) -> None:
@@ -114,7 +114,7 @@ import sys
 from pathlib import Path
 from tessera.job import Limits
 from tessera.recipe import Recipe
-from tessera_engine import pipeline
+from tessera_engine import pipeline, sandbox
 recipe = Recipe.model_validate_json({Recipe(operations=CLASSICAL).model_dump_json()!r})
 limits = Limits(max_input_pixels=10**6, max_output_pixels=10**6)
 data = Path({str(path)!r}).read_bytes()
@@ -143,7 +143,7 @@ def test_a_thumbnail_is_of_the_picture_at_its_place(source: bytes, open_file: Op
 def test_a_crop_beyond_the_picture_is_refused_before_it_is_decoded(
     source: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pipeline, "decode", None)
+    monkeypatch.setattr(sandbox, "decode", None)
     with pytest.raises(Misfit, match="90 x 60") as caught:
         carry_out(source, Crop(width=91, height=10), PNG)
     assert caught.value.to_job_error().code == "does_not_fit"

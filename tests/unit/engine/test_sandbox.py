@@ -285,7 +285,7 @@ def test_compressed_chunks_that_grow(kind: bytes, running: Decoder, small: bytes
 
 # --- the other side is not believed -----------------------------------------------------------------------------------
 
-FACTS = {"height": 4, "width": 6, "channels": 3, "alpha": False, "orientation": 1, "notes": []}
+FACTS = {"height": 4, "width": 6, "channels": 3, "alpha": False, "orientation": 1, "dpi": None, "notes": []}
 
 
 @pytest.mark.parametrize(
@@ -293,4 +293,4 @@ FACTS = {"height": 4, "width": 6, "channels": 3, "alpha": False, "orientation": 
 )
 def test_facts_that_cannot_be(lie: dict[str, object]) -> None:
     with sandbox.shared_memory(4 * 24) as file, pytest.raises(DecoderFault):
-        sandbox.stored(FACTS | lie, b"", ImageInfo("png", 6, 4), file.fileno())
+        sandbox.stored(FACTS | lie, b"", b"", ImageInfo("png", 6, 4), file.fileno())

@@ -61,7 +61,9 @@ def ticking(*times: float) -> Callable[[], float]:
 def test_thumbnail_report_and_last_the_result(bucket: Any, storage: Storage, make_job: Callable[..., Job]) -> None:
     outcome = worker.run(make_job(), storage=storage)
     assert bucket.asked[:2] == ["PUT /report", "GET /source"]  # a sign of life comes before the work
-    assert bucket.puts() == ["report", "thumbnail", "report", "result"]
+    first, *progress, thumbnail, told, result = bucket.puts()  # progress: on a machine that is slow
+    assert (first, thumbnail, told, result) == ("report", "thumbnail", "report", "result")
+    assert set(progress) <= {"report"}
     assert probe(bucket.objects["result"]) == ImageInfo("webp", 120, 80)
     assert probe(bucket.objects["thumbnail"]) == ImageInfo("webp", 32, 21)
     assert Report.model_validate_json(bucket.objects["report"]) == Report(progress=1.0, outcome=outcome)
