@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
+import os
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -17,6 +18,7 @@ from typing import Literal
 from tessera_engine import catalogue
 from tessera_engine.backends import onnx
 from tessera_engine.catalogue import File
+from tessera_engine.cores import multiplies_bytes
 from tessera_engine.errors import ModelUnavailable
 from tessera_engine.tiling import Network
 
@@ -24,18 +26,32 @@ StandIn = Literal["allow", "refuse"]
 
 WEIGHTS = Path(__file__).parent / "weights"
 
+PRECISIONS = ("auto", "exact")  # integers where the processor multiplies them quickly, or floating point everywhere
+
 # Exact enlargements by passes of 2 and 4. Eight is 2 first: the second pass then sees 4 times the pixels, not 16 times.
 PASSES = {2: (2,), 4: (4,), 8: (2, 4)}
 
 
+def precision() -> str:
+    """TESSERA_PRECISION, one of PRECISIONS; ValueError for anything else."""
+    chosen = os.environ.get("TESSERA_PRECISION", "auto")
+    if chosen not in PRECISIONS:
+        raise ValueError(f"TESSERA_PRECISION is {' or '.join(PRECISIONS)}, not {chosen!r}")
+    return chosen
+
+
 @dataclass(frozen=True)
 class Weights:
-    """One file of `weights/`, which enlarges `scale` times and reads `halo` pixels around what it enlarges."""
+    """One file of `weights/`, which enlarges `scale` times and reads `halo` pixels around what it enlarges.
+
+    `quick` is the same network in 8-bit integers, for processors that are quicker with those.
+    """
 
     file: str
     sha256: str
     scale: int
     halo: int
+    quick: Weights | None = None
 
     @property
     def files(self) -> tuple[File, ...]:
@@ -49,6 +65,8 @@ class Weights:
 
     def load(self) -> Network:
         """ValueError when the file's bytes are not the listed ones."""
+        if self.quick and not self.quick.obstacle and precision() == "auto" and multiplies_bytes():
+            return self.quick.load()
         data = (WEIGHTS / self.file).read_bytes()
         if hashlib.sha256(data).hexdigest() != self.sha256:
             raise ValueError(f"{self.file} is not the file that the catalogue lists")
@@ -145,8 +163,30 @@ DEFAULT = Model(
     name="tessera-fidelity",
     architecture="M6C48",
     weights=(
-        Weights("tessera-fidelity-x2.onnx", "07cffaadfe705443585581f2ebe37ccb2ffb302a3a1fc433462bd38d01df4630", 2, 8),
-        Weights("tessera-fidelity-x4.onnx", "5084580c34c39ef227ad4fc029c36f0a7ff5f33126d0425e9892991f7ccc7fa4", 4, 8),
+        Weights(
+            "tessera-fidelity-x2.onnx",
+            "07cffaadfe705443585581f2ebe37ccb2ffb302a3a1fc433462bd38d01df4630",
+            scale=2,
+            halo=8,
+            quick=Weights(
+                "tessera-fidelity-x2-int8.onnx",
+                "1a63a64a4b321c6d0398d434b4efeaf6f49345ab4f54996e8cd54b41196a9207",
+                scale=2,
+                halo=8,
+            ),
+        ),
+        Weights(
+            "tessera-fidelity-x4.onnx",
+            "5084580c34c39ef227ad4fc029c36f0a7ff5f33126d0425e9892991f7ccc7fa4",
+            scale=4,
+            halo=8,
+            quick=Weights(
+                "tessera-fidelity-x4-int8.onnx",
+                "255db5ae84573a1e8d61bfc2b9b5742020462f8daf20079ae7cb383d617d63b8",
+                scale=4,
+                halo=8,
+            ),
+        ),
     ),
     licence="CC0-1.0",
     description="Small and quick; adds nothing that the picture does not show. Made by training/.",

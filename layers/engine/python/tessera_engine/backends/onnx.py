@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
 import onnxruntime
 
 from tessera_engine.cores import usable_cores
@@ -14,7 +15,9 @@ ONLY_ERRORS = 3  # onnxruntime's severities: 0 verbose, 1 info, 2 warning, 3 err
 
 @dataclass(frozen=True)
 class OnnxNetwork:
-    """A graph `pixels` uint8 (1, h + 2 * halo, w + 2 * halo, 3) -> `enlarged` uint8 (1, h * scale, w * scale, 3)."""
+    """A graph `pixels` uint8 (1, h + 2 * halo, w + 2 * halo, 3) -> `enlarged` uint8 (1, h * scale, w * scale, 3), or the
+    same as (1, h, w, scale * scale * 3): every pixel's places, row by row, still to be put in order.
+    """
 
     session: onnxruntime.InferenceSession
     scale: int
@@ -23,7 +26,15 @@ class OnnxNetwork:
     def enlarge(self, tile: Pixels) -> Pixels:
         (enlarged,) = self.session.run(["enlarged"], {"pixels": tile[None]})
         pixels: Pixels = enlarged[0]
-        return pixels
+        return pixels if pixels.shape[2] == 3 else in_order(pixels, self.scale)
+
+
+def in_order(places: Pixels, scale: int) -> Pixels:
+    """(h, w, scale * scale * 3) to (h * scale, w * scale, 3). A place's row is moved as one value, not byte by byte."""
+    height, width, _ = places.shape
+    rows = places.view(np.dtype((np.void, 3 * scale))).reshape(height, width, scale)
+    ordered: Pixels = np.ascontiguousarray(rows.swapaxes(1, 2)).view(np.uint8)
+    return ordered.reshape(height * scale, width * scale, 3)
 
 
 def load(weights: bytes, scale: int, halo: int) -> OnnxNetwork:
