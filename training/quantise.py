@@ -1,6 +1,6 @@
 """Shipped fp32 weights to their int8 partner: `python -m training.quantise 4 --data ../shared/data`.
 
-Writes `<name>-x<scale>-int8.onnx` beside the fp32 file, and its card as JSON. The new sha256 belongs into the catalogue,
+Writes `<name>-x<scale>-int8.onnx` beside the fp32 file, and its card as JSON. The new sha256 belongs into
 `tessera_engine/models.py`. Run it again whenever the fp32 file has changed: the card says which one it was made from.
 
 Post-training quantisation with fixed scales, so a pixel's enlargement depends on nothing but its neighbourhood:
@@ -25,6 +25,7 @@ import hashlib
 import json
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -43,8 +44,8 @@ from training.pictures import Batches, Pixels, load, sources
 OPSET, IR_VERSION = 17, 8
 LAYERS = ("head", *(f"body.{number}" for number in range(DEPTH)), "tail")
 KERNEL_LEVELS = 127
-# How often the input's bytes are beside the last features: a quarter is less than the largest weight of any channel of the
-# tail, and 48 + 4 * 3 channels are a multiple of 4; else onnxruntime takes three times as long for that layer.
+# How often the input's bytes are beside the last features: a quarter is less than the largest weight of any channel of
+# the tail, and 48 + 4 * 3 channels are a multiple of 4; else onnxruntime takes three times as long for that layer.
 COPIES = 4
 HEADROOM = 1.5  # above what calibration saw: lettering goes beyond photographs, and what is clipped there is seen
 LOWEST = 0.2  # of a layer's largest value: what a channel is taken to reach that is almost always 0
@@ -92,9 +93,9 @@ def largest(model: onnx.ModelProto, pictures: Iterable[Pixels]) -> dict[str, NDA
 
 
 def equalised(original: Kernels, highest: dict[str, NDArray[np.float64]]) -> Kernels:
-    """The same function; a layer's largest value is 255, and of a channel with the part p of that it becomes sqrt(p)."""
+    """The same function; a layer's largest value is 255, a channel with the part p of it gets sqrt(p)."""
     result = {name: value.copy() for name, value in original.items()}
-    for layer, following in zip(LAYERS, LAYERS[1:], strict=False):
+    for layer, following in pairwise(LAYERS):
         top = highest[layer].max()
         gain = 255 / np.sqrt(top * np.maximum(highest[layer], LOWEST * top))
         result[f"{layer}.weight"] *= gain[:, None, None, None]

@@ -15,8 +15,8 @@ ONLY_ERRORS = 3  # onnxruntime's severities: 0 verbose, 1 info, 2 warning, 3 err
 
 @dataclass(frozen=True)
 class OnnxNetwork:
-    """A graph `pixels` uint8 (1, h + 2 * halo, w + 2 * halo, 3) -> `enlarged` uint8 (1, h * scale, w * scale, 3), or the
-    same as (1, h, w, scale * scale * 3): every pixel's places, row by row, still to be put in order.
+    """A graph `pixels` uint8 (1, h + 2 * halo, w + 2 * halo, 3) -> `enlarged` uint8 (1, h * scale, w * scale, 3), or
+    the same as (1, h, w, scale * scale * 3): every pixel's places, row by row, still to be put in order.
     """
 
     session: onnxruntime.InferenceSession
