@@ -23,6 +23,9 @@ SIDE = 256  # px of the picture
 NETWORKS = {"realesr-animevideov3": 16, "realesr-general-x4v3": 32}  # convolutions between the first and the last
 
 
+kept: list[Any] = []  # definitions of operators, which end with the object that made them
+
+
 def installed() -> bool:
     return importlib.util.find_spec("realesrgan") is not None
 
@@ -36,6 +39,7 @@ def mend_torchvision() -> None:
         library = torch.library.Library("torchvision", "DEF")
         for name in ("nms", "qnms"):
             library.define(f"{name}(Tensor boxes, Tensor scores, float threshold) -> Tensor")
+        kept.append(library)
     moved: Any = ModuleType("torchvision.transforms.functional_tensor")
     moved.rgb_to_grayscale = None  # imported by basicsr, used in its training only
     sys.modules.setdefault(moved.__name__, moved)

@@ -53,13 +53,12 @@ def with_onnxruntime(scale: int, threads: int, *, quick: bool) -> Candidate:
     return OnnxNetwork(session(file(scale, quick=quick).read_bytes(), threads), scale, 8).enlarge
 
 
-def with_openvino(scale: int, threads: int, *, quick: bool, precision: str) -> Candidate:
-    """`precision`: the type that OpenVINO computes in what is floating point in the file."""
+def with_openvino(scale: int, threads: int, *, quick: bool) -> Candidate:
     import openvino
 
     settings = {
         "INFERENCE_NUM_THREADS": threads,
-        "INFERENCE_PRECISION_HINT": precision,
+        "INFERENCE_PRECISION_HINT": "f32",
         "PERFORMANCE_HINT": "LATENCY",
     }
     core: Any = openvino.Core()
@@ -74,12 +73,12 @@ def with_openvino(scale: int, threads: int, *, quick: bool, precision: str) -> C
 
 Make = Callable[[int, int], Candidate]  # of scale and threads
 
+# Without OpenVINO's bf16: on this graph 2026.4.1 gives an empty picture or cannot set up the last convolution.
 ALL: dict[str, Make] = {
     "onnxruntime fp32": partial(with_onnxruntime, quick=False),
     "onnxruntime int8": partial(with_onnxruntime, quick=True),
-    "OpenVINO fp32": partial(with_openvino, quick=False, precision="f32"),
-    "OpenVINO bf16": partial(with_openvino, quick=False, precision="bf16"),
-    "OpenVINO int8": partial(with_openvino, quick=True, precision="f32"),
+    "OpenVINO fp32": partial(with_openvino, quick=False),
+    "OpenVINO int8": partial(with_openvino, quick=True),
 }
 
 
