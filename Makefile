@@ -9,7 +9,7 @@ VENV := .venv/bin
 INSTALL := $(VENV)/python -m pip install -qq --constraint constraints.txt
 SOURCES := layers/core/python:layers/engine/python:functions:client
 
-.PHONY: demo serve test test-torch fuzz fuzz-api check bench models train sam-check build clean
+.PHONY: demo serve test test-torch fuzz fuzz-api check bench bench-engine models train quantise sam-check build clean
 
 demo: .venv/local  ## Upscale the bundled sample, or IMAGE=path, on this machine and show every hop.
 	@$(VENV)/python -m infra.local demo $(if $(IMAGE),"$(IMAGE)")
@@ -40,11 +40,18 @@ check: .venv/check  ## Lint, types, who imports whom, the template.
 bench: .venv/test  ## Quality and speed, side by side in one run; BENCH_DATA=folder with set5/, set14/ and kodak/.
 	PYTHONPATH=$(SOURCES) $(VENV)/python -m bench $(if $(BENCH_DATA),--data "$(BENCH_DATA)")
 
+bench-engine: .venv-oracle/done  ## The engine against its goals and other runtimes; BENCH_DATA=folder, OUT=file for JSON, ONLY="G1 G4".
+	PYTHONPATH=$(SOURCES) .venv-oracle/bin/python -m bench.engine $(if $(BENCH_DATA),--data "$(BENCH_DATA)") \
+		$(if $(OUT),--out "$(OUT)") $(if $(ONLY),--only $(ONLY))
+
 models: .venv-torch/done  ## The public networks: ARGS="list", "pull NAME", "verify".
 	@PYTHONPATH=$(SOURCES) .venv-torch/bin/python -m tessera_engine models $(or $(ARGS),list)
 
 train: .venv-training/done  ## Train the default weights; see training/README.md.
 	PYTHONPATH=$(SOURCES) .venv-training/bin/python -m training.train $(ARGS)
+
+quantise: .venv-training/done  ## The default weights in 8-bit integers; SCALE=2 or 4, BENCH_DATA=folder with train/.
+	PYTHONPATH=$(SOURCES) .venv-training/bin/python -m training.quantise $(SCALE) $(if $(BENCH_DATA),--data "$(BENCH_DATA)")
 
 sam-check: .venv-sam/done  ## SAM's own reading of the template; no account needed.
 	AWS_DEFAULT_REGION=eu-central-1 .venv-sam/bin/sam validate --lint --template template.yaml
@@ -53,7 +60,7 @@ build: sam-check  ## Packages for `sam deploy`.
 	PATH="$(CURDIR)/.venv-sam/bin:$$PATH" .venv-sam/bin/sam build --template template.yaml
 
 clean:
-	rm -rf .venv .venv-fuzz .venv-sam .venv-torch .venv-training .aws-sam var build
+	rm -rf .venv .venv-fuzz .venv-oracle .venv-sam .venv-torch .venv-training .aws-sam var build
 
 # ---------------------------------------------------------------- set-up
 .venv/bin/python:
@@ -88,6 +95,15 @@ clean:
 .venv-fuzz/done: pyproject.toml
 	@$(PYTHON) -m venv .venv-fuzz
 	@.venv-fuzz/bin/python -m pip install -qq schemathesis==4.32.5
+	@touch $@
+
+# --no-deps: basicsr asks for packages of its training only; its set-up reads torch, so it is built without isolation.
+.venv-oracle/done: pyproject.toml constraints.txt
+	@$(PYTHON) -m venv .venv-oracle
+	@.venv-oracle/bin/python -m pip install -qq --upgrade pip==26.3
+	@.venv-oracle/bin/python -m pip install -qq --constraint constraints.txt --group oracle
+	@.venv-oracle/bin/python -m pip install -qq --no-deps torchvision==0.28.0
+	@.venv-oracle/bin/python -m pip install -qq --no-build-isolation --no-deps basicsr==1.4.2 realesrgan==0.3.0
 	@touch $@
 
 .venv-training/done: pyproject.toml

@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from tessera_engine import catalogue, models
+from tessera_engine import catalogue, cores, models
 from tessera_engine.errors import ModelUnavailable
 
 UPSCAYL = (
@@ -35,6 +35,59 @@ def test_the_cards_tell_of_the_shipped_files() -> None:
             assert row["tessera-fidelity"] > row["Lanczos"] + 0.5 > row["bicubic"] + 0.5
     pictures = json.loads((models.WEIGHTS / "pictures.json").read_text())
     assert pictures and all(len(picture["sha256"]) == 64 and picture["licence"] for picture in pictures)
+
+
+def test_the_integer_files_were_made_from_the_shipped_ones_and_lose_nothing() -> None:
+    for weights in models.DEFAULT.weights:
+        assert isinstance(weights, models.Weights) and weights.quick is not None
+        file = models.WEIGHTS / weights.quick.file
+        assert hashlib.sha256(file.read_bytes()).hexdigest() == weights.quick.sha256
+        card = json.loads(file.with_suffix(".json").read_text())
+        assert (card["file"], card["sha256"]) == (weights.quick.file, weights.quick.sha256)
+        assert card["made_from"] == {"file": weights.file, "sha256": weights.sha256}
+        for row in card["y_psnr_db"].values():
+            assert row["int8"] > row["fp32"] - 0.1
+
+
+@pytest.mark.parametrize(
+    ("precision", "able", "chosen"), [(None, True, "int8"), ("exact", True, "fp32"), ("auto", False, "fp32")]
+)
+def test_integers_run_where_they_are_quick(
+    precision: str | None, able: bool, chosen: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    weights = models.DEFAULT.weights[1]
+    assert isinstance(weights, models.Weights) and weights.quick is not None
+    loaded: list[int] = []
+    monkeypatch.setattr(models, "multiplies_bytes", lambda: able)
+    monkeypatch.setattr(models.onnx, "load", lambda data, *_: loaded.append(len(data)))
+    monkeypatch.delenv("TESSERA_PRECISION", raising=False)
+    if precision:
+        monkeypatch.setenv("TESSERA_PRECISION", precision)
+    weights.load()
+    files = {"int8": weights.quick.file, "fp32": weights.file}
+    assert loaded == [(models.WEIGHTS / files[chosen]).stat().st_size]
+
+
+def test_an_unknown_precision_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TESSERA_PRECISION", "fast")
+    with pytest.raises(ValueError, match="auto or exact"):
+        models.DEFAULT.weights[0].load()
+
+
+@pytest.mark.parametrize(
+    ("listing", "able"),
+    [
+        ("flags\t\t: fpu avx2 avx512_vnni\n", True),
+        ("flags : avx2 avx_vnni\n", True),
+        ("Features : fp asimd asimddp\n", True),
+        ("flags : fpu avx2 avx512f\n", False),
+        ("model name : avx512_vnni\n", False),
+    ],
+)
+def test_processors_are_asked_what_they_can(listing: str, able: bool, tmp_path: Path) -> None:
+    (tmp_path / "cpuinfo").write_text(listing)
+    assert cores.multiplies_bytes(tmp_path / "cpuinfo") is able
+    assert not cores.multiplies_bytes(tmp_path / "missing")
 
 
 def test_all_twelve_names_lead_into_the_catalogue() -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
+import os
 import re
 from dataclasses import dataclass
 from functools import cache
@@ -18,6 +19,7 @@ from typing import ClassVar, Literal
 from tessera_engine import catalogue, own
 from tessera_engine.backends import onnx
 from tessera_engine.catalogue import File
+from tessera_engine.cores import multiplies_bytes
 from tessera_engine.errors import ModelUnavailable
 from tessera_engine.own import OwnWeights
 from tessera_engine.tiling import Network
@@ -35,23 +37,43 @@ PASSES: dict[int, tuple[tuple[int, ...], ...]] = {
     8: ((2, 4), (8,), (2, 2, 2), (3, 3), (4, 4)),
 }
 
+PRECISIONS = ("auto", "exact")  # integers where the processor multiplies them quickly, or floating point everywhere
+
+
+def precision() -> str:
+    """TESSERA_PRECISION, one of PRECISIONS; ValueError for anything else."""
+    chosen = os.environ.get("TESSERA_PRECISION", "auto")
+    if chosen not in PRECISIONS:
+        raise ValueError(f"TESSERA_PRECISION is {' or '.join(PRECISIONS)}, not {chosen!r}")
+    return chosen
+
 
 @dataclass(frozen=True)
 class Weights:
-    """One file of `weights/`, which enlarges `scale` times and reads `halo` pixels around what it enlarges."""
+    """One file of `weights/`, which enlarges `scale` times and reads `halo` pixels around what it enlarges.
+
+    `quick` is the same network in 8-bit integers, for processors that are quicker with those.
+    """
 
     file: str
     sha256: str
     scale: int
     halo: int
     pixel_bytes: int  # of activations to one pixel of the input
+    quick: Weights | None = None
     exact: ClassVar = True  # the halo is all that the network sees
     generative: ClassVar[bool] = False  # trained on differences of pixels alone
 
     @property
+    def fitting(self) -> Weights:
+        """Those of this network that run on this processor."""
+        quick = self.quick and not self.quick.obstacle and precision() == "auto" and multiplies_bytes()
+        return self.quick if self.quick and quick else self
+
+    @property
     def hashes(self) -> tuple[str, ...]:
         """SHA-256 of what runs, in hex."""
-        return (self.sha256,)
+        return (self.fitting.sha256,)
 
     @property
     def files(self) -> tuple[File, ...]:
@@ -65,10 +87,11 @@ class Weights:
 
     def load(self) -> Network:
         """ValueError when the file's bytes are not the listed ones."""
-        data = (WEIGHTS / self.file).read_bytes()
-        if hashlib.sha256(data).hexdigest() != self.sha256:
-            raise ValueError(f"{self.file} is not the file that the catalogue lists")
-        return onnx.load(data, self.scale, self.halo)
+        chosen = self.fitting
+        data = (WEIGHTS / chosen.file).read_bytes()
+        if hashlib.sha256(data).hexdigest() != chosen.sha256:
+            raise ValueError(f"{chosen.file} is not the file that the catalogue lists")
+        return onnx.load(data, chosen.scale, chosen.halo)
 
 
 @dataclass(frozen=True)
@@ -175,10 +198,32 @@ DEFAULT = Model(
     architecture="M6C48",
     weights=(
         Weights(
-            "tessera-fidelity-x2.onnx", "07cffaadfe705443585581f2ebe37ccb2ffb302a3a1fc433462bd38d01df4630", 2, 8, 415
+            "tessera-fidelity-x2.onnx",
+            "07cffaadfe705443585581f2ebe37ccb2ffb302a3a1fc433462bd38d01df4630",
+            scale=2,
+            halo=8,
+            pixel_bytes=415,
+            quick=Weights(
+                "tessera-fidelity-x2-int8.onnx",
+                "1a63a64a4b321c6d0398d434b4efeaf6f49345ab4f54996e8cd54b41196a9207",
+                scale=2,
+                halo=8,
+                pixel_bytes=415,
+            ),
         ),
         Weights(
-            "tessera-fidelity-x4.onnx", "5084580c34c39ef227ad4fc029c36f0a7ff5f33126d0425e9892991f7ccc7fa4", 4, 8, 620
+            "tessera-fidelity-x4.onnx",
+            "5084580c34c39ef227ad4fc029c36f0a7ff5f33126d0425e9892991f7ccc7fa4",
+            scale=4,
+            halo=8,
+            pixel_bytes=620,
+            quick=Weights(
+                "tessera-fidelity-x4-int8.onnx",
+                "255db5ae84573a1e8d61bfc2b9b5742020462f8daf20079ae7cb383d617d63b8",
+                scale=4,
+                halo=8,
+                pixel_bytes=620,
+            ),
         ),
     ),
     licence="CC0-1.0",

@@ -19,7 +19,8 @@ ONLY_ERRORS = 3  # onnxruntime's severities: 0 verbose, 1 info, 2 warning, 3 err
 
 @dataclass(frozen=True)
 class OnnxNetwork:
-    """A graph `pixels` uint8 (1, h + 2 * halo, w + 2 * halo, 3) -> `enlarged` uint8 (1, h * scale, w * scale, 3).
+    """A graph `pixels` uint8 (1, h + 2 * halo, w + 2 * halo, 3) -> `enlarged` uint8 (1, h * scale, w * scale, 3), or
+    the same as (1, h, w, scale * scale * 3): every pixel's places, row by row, still to be put in order.
 
     A graph may have a second output `samples`, float32 of any shape: what is rounded to `enlarged`. It shows numbers
     that are not finite, which rounding hides.
@@ -36,7 +37,15 @@ class OnnxNetwork:
         if not all(np.isfinite(values).all() for values in samples):
             raise NotFinite(NOT_FINITE)
         pixels: Pixels = enlarged[0]
-        return pixels
+        return pixels if pixels.shape[2] == 3 else in_order(pixels, self.scale)
+
+
+def in_order(places: Pixels, scale: int) -> Pixels:
+    """(h, w, scale * scale * 3) to (h * scale, w * scale, 3). A place's row is moved as one value, not byte by byte."""
+    height, width, _ = places.shape
+    rows = places.view(np.dtype((np.void, 3 * scale))).reshape(height, width, scale)
+    ordered: Pixels = np.ascontiguousarray(rows.swapaxes(1, 2)).view(np.uint8)
+    return ordered.reshape(height * scale, width * scale, 3)
 
 
 def load(weights: bytes, scale: int, halo: int) -> OnnxNetwork:
