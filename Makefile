@@ -50,8 +50,8 @@ models: .venv-torch/done  ## The public networks: ARGS="list", "pull NAME", "ver
 train: .venv-training/done  ## Train the default weights; see training/README.md.
 	PYTHONPATH=$(SOURCES) .venv-training/bin/python -m training.train $(ARGS)
 
-quantise: .venv-training/done  ## The default weights in 8-bit integers; SCALE=2 or 4, BENCH_DATA=folder with train/.
-	PYTHONPATH=$(SOURCES) .venv-training/bin/python -m training.quantise $(SCALE) $(if $(BENCH_DATA),--data "$(BENCH_DATA)")
+quantise: .venv-training/done  ## The default weights in 8-bit integers; NAME=tessera-photo, SCALE=2 or 4, BENCH_DATA=folder with train/.
+	PYTHONPATH=$(SOURCES) .venv-training/bin/python -m training.quantise $(NAME) $(SCALE) $(if $(BENCH_DATA),--data "$(BENCH_DATA)")
 
 sam-check: .venv-sam/done  ## SAM's own reading of the template; no account needed.
 	AWS_DEFAULT_REGION=eu-central-1 .venv-sam/bin/sam validate --lint --template template.yaml

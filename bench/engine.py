@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 from tessera.job import Limits
 from tessera.recipe import Encode, Recipe, Upscale
-from tessera_engine import imageio, models, tiling
+from tessera_engine import decoding, imageio, models, tiling
 from tessera_engine.backends.onnx import OnnxNetwork
 from tessera_engine.cores import usable_cores
 from tessera_engine.header import probe
@@ -140,7 +140,7 @@ def g2_end_to_end() -> Row:
     times = seconds(
         {
             "engine": whole,
-            "decode": lambda: imageio.decode(jpeg, probe(jpeg)),
+            "decode": lambda: decoding.decode(jpeg, probe(jpeg)),
             "network": lambda: enlarge(source.pixels, 4, tiling.TILE),
             "encode": lambda: imageio.encode(result, Encode(format="jpeg")),
         }
@@ -178,11 +178,7 @@ def g5_memory() -> Row:
 
 def g7_quality(data: Path) -> Row:
     """Set and scale -> method -> Y PSNR in dB."""
-    found: Row = {}
-    for weights in models.DEFAULT.weights:
-        for name, row in quality.scores(data, models.network(weights)).items():
-            found[f"{name} x{weights.scale}"] = row
-    return found
+    return dict(quality.tables(data))
 
 
 def g7_public(data: Path) -> Row:

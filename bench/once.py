@@ -50,7 +50,7 @@ def resident(process: int) -> int:
     return next((int(line.split()[1]) for line in lines if line.startswith("Pss:")), 0)
 
 
-def resident() -> int:
+def own_resident() -> int:
     """This process' resident memory now, in MiB; 0 where it is not known."""
     status = Path("/proc/self/status")
     lines = status.read_text().splitlines() if status.is_file() else []

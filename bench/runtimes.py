@@ -95,7 +95,7 @@ def matrices(size: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
 
 def main() -> None:
     """Prints seconds from here to the first tile, and resident memory after three, as JSON."""
-    from bench.once import resident
+    from bench.once import own_resident
 
     name, threads = sys.argv[1], int(sys.argv[2])
     tile = np.zeros((TILE + 16, TILE + 16, 3), np.uint8)
@@ -105,7 +105,7 @@ def main() -> None:
     first = time.perf_counter() - began
     for _ in range(2):
         enlarge(tile)
-    print(json.dumps({"first_tile_s": round(first, 3), "resident_mib": resident()}))
+    print(json.dumps({"first_tile_s": round(first, 3), "resident_mib": own_resident()}))
 
 
 if __name__ == "__main__":

@@ -21,6 +21,7 @@ from tessera_engine import decoding, imageio, models, tiling
 from tessera_engine.encoders import encoder
 from tessera_engine.enlargement import Enlargement
 from tessera_engine.header import probe
+from tessera_engine.metadata import Tags
 from tessera_engine.picture import Picture
 from tessera_engine.preview import Preview
 
@@ -147,7 +148,7 @@ def print_bands() -> None:
 
 
 def in_bands(made: Enlargement, options: Encode) -> None:
-    writer = encoder(BytesIO(), made, options, b"")
+    writer = encoder(BytesIO(), made, options, Tags())
     for band in made.bands():
         writer.write(band)
     writer.finish()

@@ -1,4 +1,4 @@
-"""Shipped fp32 weights to their int8 partner: `python -m training.quantise 4 --data ../shared/data`.
+"""Shipped fp32 weights to their int8 partner: `python -m training.quantise tessera-photo 4 --data ../shared/data`.
 
 Writes `<name>-x<scale>-int8.onnx` beside the fp32 file, and its card as JSON. The new sha256 belongs into
 `tessera_engine/models.py`. Run it again whenever the fp32 file has changed: the card says which one it was made from.
@@ -35,9 +35,10 @@ import onnxruntime
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 from tessera_engine.backends.onnx import load as session_of
-from tessera_engine.models import DEFAULT, WEIGHTS
+from tessera_engine.models import WEIGHTS
 
 from bench.quality import scores
+from training.export import LICENCE
 from training.network import DEPTH, RADIUS
 from training.pictures import Batches, Pixels, load, sources
 
@@ -186,33 +187,34 @@ def graph(original: Kernels, highest: dict[str, NDArray[np.float64]], scale: int
     return model
 
 
-def card(weights: bytes, origin: Path, scale: int, data: Path) -> dict[str, Any]:
+def card(weights: bytes, origin: Path, name: str, scale: int, data: Path) -> dict[str, Any]:
     """What the int8 file was made from and what it scores beside it."""
-    before = scores(data, session_of(origin.read_bytes(), scale, RADIUS))
-    after = scores(data, session_of(weights, scale, RADIUS))
+    both = {"fp32": session_of(origin.read_bytes(), scale, RADIUS), "int8": session_of(weights, scale, RADIUS)}
+    found = scores(data, scale, both)
     return {
         "file": f"{origin.stem}-int8.onnx",
         "sha256": hashlib.sha256(weights).hexdigest(),
-        "licence": DEFAULT.licence,
-        "architecture": f"{DEFAULT.architecture} in 8-bit integers, scale {scale}, halo {RADIUS}",
-        "commands": [f"python -m training.quantise {scale}"],
+        "licence": LICENCE,
+        "architecture": f"M6C48 in 8-bit integers, scale {scale}, halo {RADIUS}",
+        "commands": [f"python -m training.quantise {name} {scale}"],
         "made_from": {"file": origin.name, "sha256": hashlib.sha256(origin.read_bytes()).hexdigest()},
         "calibration": {"crops": BATCH * BATCHES, "patch": PATCH, "seed": SEED, "pictures": "pictures.json"},
-        "y_psnr_db": {name: {"fp32": before[name][DEFAULT.name], "int8": after[name][DEFAULT.name]} for name in after},
+        "y_psnr_db": {kind: {which: row[which] for which in both} for kind, row in found.items()},
     }
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="Write the int8 partner of a shipped fp32 file, with its card.")
+    parser.add_argument("name", choices=["tessera-fidelity", "tessera-photo"])
     parser.add_argument("scale", type=int, choices=[2, 4])
     parser.add_argument("--data", type=Path, default=Path("../shared/data"), help="has train/, set5/, set14/, kodak/")
     parser.add_argument("--target", type=Path, default=WEIGHTS, help="folder that has the fp32 file")
     options = parser.parse_args()
-    origin: Path = options.target / f"{DEFAULT.name}-x{options.scale}.onnx"
+    origin: Path = options.target / f"{options.name}-x{options.scale}.onnx"
     model = onnx.load(origin)
     made = graph(kernels(model), largest(model, patches(options.data, options.scale)), options.scale)
     weights = made.SerializeToString()
-    facts = card(weights, origin, options.scale, options.data)
+    facts = card(weights, origin, options.name, options.scale, options.data)
     file = options.target / facts["file"]
     file.write_bytes(weights)
     file.with_suffix(".json").write_text(json.dumps(facts, indent=2) + "\n")

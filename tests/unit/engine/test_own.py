@@ -71,7 +71,7 @@ def test_a_name_of_the_catalogue_stays_the_catalogues(folder: Path) -> None:
     for name in ("tessera-fidelity", "upscayl-lite-4x"):
         write(folder, name=name)
         assert models.own_models() == {}
-    assert models.choose("tessera-fidelity", 4, "refuse").model is models.DEFAULT
+    assert models.choose("tessera-fidelity", 4, "refuse").model is models.FIDELITY
 
 
 def test_what_is_missing_is_said(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -115,7 +115,7 @@ def test_an_unsound_list_names_the_file(text: str, folder: Path, capsys: pytest.
     (folder / own.LIST).write_text(text)
     with pytest.raises(own.OwnModelsBroken, match=own.LIST):
         models.choose("mine", 4, "allow")
-    assert models.choose("tessera-fidelity", 4, "refuse").model is models.DEFAULT
+    assert models.choose("tessera-fidelity", 4, "refuse").model is models.FIDELITY
     assert command.main(["models", "list"]) == 1
     assert own.LIST in capsys.readouterr().err
 

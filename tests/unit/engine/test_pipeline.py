@@ -57,7 +57,7 @@ def test_all_operations_together(make_scene: Scene, make_file: MakeFile, open_fi
     told: list[float] = []
     operations = (Upscale(model="quick-clear-4x", scale=4), EnhanceFace(), Encode(format="webp"), Thumbnail(side=64))
     product = carry_out(source, *operations, stand_in="allow", listener=told.append)
-    assert (product.model, product.stand_in) == ("tessera-fidelity", True)
+    assert (product.model, product.stand_in) == ("tessera-photo", True)
     assert product.notes == (steps.NOTE_FACES,)
     assert probe(product.encoded).format == probe(product.thumbnail).format == "webp"
     assert open_file(product.thumbnail).size == (64, 32)

@@ -72,7 +72,7 @@ def test_thumbnail_report_and_last_the_result(bucket: Any, storage: Storage, mak
     assert kinds == {"thumbnail": "image/webp", "report": "application/json", "result": "image/webp"}
     assert (outcome.status, outcome.width, outcome.height, outcome.format) == ("done", 120, 80, "webp")
     assert outcome.bytes == len(bucket.objects["result"])
-    assert (outcome.model, outcome.stand_in) == ("tessera-fidelity", True)
+    assert (outcome.model, outcome.stand_in) == ("tessera-photo", True)
     assert outcome.seconds is not None and outcome.seconds > 0
     assert outcome.fidelity is not None and outcome.fidelity > 30
     assert outcome.seam is None  # one tile

@@ -173,8 +173,8 @@ def test_every_format_carries_it(kind: Any, policy: Any, make_file: MakeFile) ->
         return
     said = found(data)
     weights = models.DEFAULT.needed(8)
-    assert said[TESSERA + "Model"] == ["tessera-fidelity"] and said[TESSERA + "Scale"] == "8"
-    assert said[TESSERA + "Weights"] == [part.sha256 for part in weights if isinstance(part, models.Weights)]
+    assert said[TESSERA + "Model"] == ["tessera-photo"] and said[TESSERA + "Scale"] == "8"
+    assert said[TESSERA + "Weights"] == [sha256 for part in weights for sha256 in part.hashes]
     assert said[TESSERA + "StandIn"] == "True" and said[IPTC + "DigitalSourceType"] == xmp.ALTERED
     assert ((EXIF + "GPSLatitude") in said) == (DC + "creator" in said) == (policy == "keep")
     assert (b"GPSLatitude" in product.encoded) == (policy == "keep")

@@ -193,42 +193,59 @@ class Choice:
     stand_in: bool
 
 
-DEFAULT = Model(
+PIXEL_BYTES = {2: 415, 4: 620}  # measured, see docs/performance.md
+
+
+def _shipped(name: str, scale: int, sha256: str, quick: str) -> Weights:
+    """M6C48 in floating point, and `quick`, its partner in 8-bit integers."""
+    integers = Weights(f"{name}-x{scale}-int8.onnx", quick, scale, halo=8, pixel_bytes=PIXEL_BYTES[scale])
+    return Weights(f"{name}-x{scale}.onnx", sha256, scale, halo=8, pixel_bytes=PIXEL_BYTES[scale], quick=integers)
+
+
+FIDELITY = Model(
     name="tessera-fidelity",
     architecture="M6C48",
     weights=(
-        Weights(
-            "tessera-fidelity-x2.onnx",
-            "07cffaadfe705443585581f2ebe37ccb2ffb302a3a1fc433462bd38d01df4630",
-            scale=2,
-            halo=8,
-            pixel_bytes=415,
-            quick=Weights(
-                "tessera-fidelity-x2-int8.onnx",
-                "1a63a64a4b321c6d0398d434b4efeaf6f49345ab4f54996e8cd54b41196a9207",
-                scale=2,
-                halo=8,
-                pixel_bytes=415,
-            ),
+        _shipped(
+            "tessera-fidelity",
+            2,
+            "SHA-fidelity-x2",
+            "SHA-fidelity-x2-int8",
         ),
-        Weights(
-            "tessera-fidelity-x4.onnx",
-            "5084580c34c39ef227ad4fc029c36f0a7ff5f33126d0425e9892991f7ccc7fa4",
-            scale=4,
-            halo=8,
-            pixel_bytes=620,
-            quick=Weights(
-                "tessera-fidelity-x4-int8.onnx",
-                "255db5ae84573a1e8d61bfc2b9b5742020462f8daf20079ae7cb383d617d63b8",
-                scale=4,
-                halo=8,
-                pixel_bytes=620,
-            ),
+        _shipped(
+            "tessera-fidelity",
+            4,
+            "SHA-fidelity-x4",
+            "SHA-fidelity-x4-int8",
         ),
     ),
     licence="CC0-1.0",
-    description="Small and quick; adds nothing that the picture does not show. Made by training/.",
+    description="Small and quick; closest to the truth where a picture was reduced well. Made by training/.",
 )
+
+PHOTO = Model(
+    name="tessera-photo",
+    architecture="M6C48",
+    weights=(
+        _shipped(
+            "tessera-photo",
+            2,
+            "SHA-photo-x2",
+            "SHA-photo-x2-int8",
+        ),
+        _shipped(
+            "tessera-photo",
+            4,
+            "SHA-photo-x4",
+            "SHA-photo-x4-int8",
+        ),
+    ),
+    licence="CC0-1.0",
+    description="Small and quick; for pictures of the web, with their blur, noise and JPEG. Made by training/.",
+)
+
+SHIPPED = (PHOTO, FIDELITY)
+DEFAULT = PHOTO  # which may stand in for others
 
 
 def _public(
@@ -275,7 +292,7 @@ def mixed(texture: int) -> Model:
 
 COMPOSITIONS = (general(50), general(75), *(mixed(texture) for texture in (20, 35, 50, 65, 75, 90)))
 
-CATALOGUE = {model.name: model for model in (DEFAULT, *REAL_ESRGAN, *COMPOSITIONS)}
+CATALOGUE = {model.name: model for model in (*SHIPPED, *REAL_ESRGAN, *COMPOSITIONS)}
 
 # Upscayl's names -> networks by what the names promise. Ours to choose: they are not that service's networks.
 ALIASES = {
