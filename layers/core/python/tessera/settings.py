@@ -32,7 +32,8 @@ class Settings(BaseModel):
     bucket: str
     work_queue_url: str
     job_queue_url: str = ""
-    worker: Literal["cpu"] = "cpu"
+    worker: Literal["cpu", "modal"] = "cpu"
+    modal_secret: str = ""
     upload_ttl_seconds: int = 3600
     result_retention_seconds: int = 86_400
     history_retention_days: int = 90

@@ -88,10 +88,7 @@ class Pulled:
         """ValueError when a file's bytes are not the listed ones; then nothing of it has been read as a network."""
         from tessera_engine.backends import torch  # the only way to it, so that nothing else needs torch
 
-        directory = catalogue.cache_directory()
-        contents = tuple((file.name, (directory / file.name).read_bytes()) for file in self.files)
-        for file, (_, data) in zip(self.files, contents, strict=True):
-            file.check(data)
+        contents = tuple((file.name, checked(file)) for file in self.files)
         half_safe = all(file.half_safe for file in self.files)
         network = torch.load(contents, self.share, halved=self.halved, half_safe=half_safe)
         if (network.scale, network.halo) != (self.scale, self.halo):
@@ -227,6 +224,14 @@ def choose(name: str, scale: int, stand_in: StandIn) -> Choice:
         why = model.obstacle(scale)
         raise ModelUnavailable(f"The model {name!r} is not installed here for an enlargement of {scale}: {why}.")
     return Choice(DEFAULT, passes, stand_in=True)
+
+
+@cache
+def checked(file: File) -> bytes:
+    """A public file's bytes, read once per process: compositions share files. ValueError when they are others."""
+    data = (catalogue.cache_directory() / file.name).read_bytes()
+    file.check(data)
+    return data
 
 
 @cache

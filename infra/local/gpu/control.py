@@ -1,0 +1,409 @@
+"""`ControlPlane`: as much of Modal's control plane as its own, unmodified client and container runtime ask for.
+
+It serves the stubs that the package brings along (`modal_proto`) on the loopback: a deploy is recorded, a call becomes
+an input that a container fetches, its output is kept for whoever asks. Each request, by name, is in `requests`; what
+`answers` holds for a name happens instead of the answer: an exception is raised, SILENCE never answers.
+A request that it does not know is answered as not implemented, so that a newer client's wishes are seen.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections import defaultdict
+from collections.abc import Callable, Coroutine
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from itertools import count
+from typing import Any, TypeVar
+
+import grpclib
+from grpclib.const import Cardinality, Handler, Status
+from grpclib.server import Server, Stream
+from modal._utils.grpc_utils import custom_detail_codec
+from modal_proto import api_grpc, api_pb2
+
+LOOPBACK = "127.0.0.1"
+TOKEN_ID, TOKEN_SECRET = "ak-stand-in", "as-stand-in"
+MOST_RETRIES = 1  # of an input whose container died, as gpu_app.py asks for
+POLL = 55.0  # seconds: the longest that the client waits for an output in one request
+SILENCE = object()
+
+Result = api_pb2.GenericResult
+T = TypeVar("T")
+
+
+@dataclass
+class Call:
+    """One function call with its one input."""
+
+    id: str
+    function_id: str
+    input: api_pb2.FunctionInput
+    tries: int = 0
+    task: str = ""
+    """The container that has it; empty while it waits."""
+    output: api_pb2.FunctionGetOutputsItem | None = None
+    cancelled: bool = False
+
+    @property
+    def input_id(self) -> str:
+        return self.id.replace("fc-", "in-")
+
+    def end(self, result: Result, data_format: int = api_pb2.DATA_FORMAT_UNSPECIFIED) -> None:
+        if self.output is None:
+            self.output = api_pb2.FunctionGetOutputsItem(
+                result=result, input_id=self.input_id, data_format=data_format, output_created_at=time.time()
+            )
+
+
+@dataclass
+class Deployed:
+    """What a deploy created."""
+
+    app_id: str = "ap-1"
+    name: str = ""
+    functions: dict[str, api_pb2.FunctionCreateRequest] = field(default_factory=dict)
+    classes: dict[str, str] = field(default_factory=dict)
+    function_ids: dict[str, str] = field(default_factory=dict)
+    images: list[api_pb2.ImageGetOrCreateRequest] = field(default_factory=list)
+    mounts: list[api_pb2.MountGetOrCreateRequest] = field(default_factory=list)
+    secrets: list[api_pb2.SecretGetOrCreateRequest] = field(default_factory=list)
+
+
+class ControlPlane:
+    """A context manager; `url` is what MODAL_SERVER_URL has to be.
+
+    `wanted` is called, in the server's thread, when an input waits and no container of its function is idle.
+    """
+
+    def __init__(self, wanted: Callable[[str], None] = lambda function_id: None) -> None:
+        self.wanted = wanted
+        self.tokens = {TOKEN_ID: TOKEN_SECRET}
+        self.requests: dict[str, list[Any]] = defaultdict(list)
+        self.answers: dict[str, Any] = {}
+        self.deployed = Deployed()
+        self.calls: dict[str, Call] = {}
+        self.url = ""
+        self._numbers = count(1)
+        self._idle: dict[str, int] = defaultdict(int)
+        self._beats: dict[str, asyncio.Queue[api_pb2.ContainerHeartbeatResponse]] = {}
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
+        self._server: Server | None = None
+
+    def __enter__(self) -> ControlPlane:
+        self._thread.start()
+        self.do(self._start())
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.do(self._stop())
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """For whoever is to talk to this control plane; the token belongs to those that have one."""
+        return {"MODAL_SERVER_URL": self.url, "MODAL_CONFIG_PATH": "/nonexistent", "NO_PROXY": LOOPBACK}
+
+    def do(self, work: Coroutine[Any, Any, T]) -> T:
+        """In the server's thread."""
+        done: Future[T] = asyncio.run_coroutine_threadsafe(work, self._loop)
+        return done.result()
+
+    def hang_up(self) -> None:
+        """Ends the server as a crash would: every connection breaks, and nobody answers the port."""
+        self.do(self._stop())
+
+    def container_died(self, task: str, exception: str = "container exited") -> None:
+        """Gives its input to another container, or ends the call when it had its retries."""
+        self.do(self._died(task, exception))
+
+    async def _died(self, task: str, exception: str) -> None:
+        self._beats.pop(task, None)
+        for call in self.calls.values():
+            if call.task != task or call.output is not None:
+                continue
+            call.task = ""
+            if call.cancelled:
+                call.end(Result(status=Result.GENERIC_STATUS_TERMINATED, exception="cancelled"))
+            elif call.tries > MOST_RETRIES:
+                call.end(Result(status=Result.GENERIC_STATUS_INTERNAL_FAILURE, exception=exception))
+            else:
+                self.wanted(call.function_id)
+
+    async def _start(self) -> None:
+        self._server = Server([_Handlers(self)], status_details_codec=custom_detail_codec)
+        await self._server.start(LOOPBACK, 0)
+        assert self._server._server is not None
+        self.url = f"http://{LOOPBACK}:{self._server._server.sockets[0].getsockname()[1]}"
+
+    async def _stop(self) -> None:
+        if self._server is not None:
+            server, self._server = self._server, None
+            server.close()
+            for task in asyncio.all_tasks():
+                if task is not asyncio.current_task():
+                    task.cancel()
+            await server.wait_closed()
+
+    def new_id(self, prefix: str) -> str:
+        return f"{prefix}-{next(self._numbers)}"
+
+    # ------------------------------------------------------------------ deploy
+
+    async def AppGetByDeploymentName(self, request: Any) -> Any:
+        return api_pb2.AppGetByDeploymentNameResponse()
+
+    async def AppCreate(self, request: Any) -> Any:
+        self.deployed = Deployed(self.new_id("ap"), request.description)
+        return api_pb2.AppCreateResponse(app_id=self.deployed.app_id, app_page_url="http://127.0.0.1/app")
+
+    async def AppGetOrCreate(self, request: Any) -> Any:
+        return api_pb2.AppGetOrCreateResponse(app_id=self.deployed.app_id)
+
+    async def AppHeartbeat(self, request: Any) -> Any:
+        return _nothing()
+
+    async def AppClientDisconnect(self, request: Any) -> Any:
+        return _nothing()
+
+    async def AppPublish(self, request: Any) -> Any:
+        self.deployed.function_ids |= dict(request.function_ids)
+        self.deployed.classes |= dict(request.class_ids)
+        return api_pb2.AppPublishResponse(url="http://127.0.0.1/app")
+
+    async def EnvironmentGetOrCreate(self, request: Any) -> Any:
+        settings = api_pb2.EnvironmentSettings(image_builder_version="2025.06")
+        metadata = api_pb2.EnvironmentMetadata(name="main", settings=settings)
+        return api_pb2.EnvironmentGetOrCreateResponse(environment_id="en-1", metadata=metadata)
+
+    async def SecretGetOrCreate(self, request: Any) -> Any:
+        self.deployed.secrets.append(request)
+        return api_pb2.SecretGetOrCreateResponse(secret_id=self.new_id("st"))
+
+    async def MountGetOrCreate(self, request: Any) -> Any:
+        self.deployed.mounts.append(request)
+        return api_pb2.MountGetOrCreateResponse(mount_id=self.new_id("mo"))
+
+    async def MountBatchedCheckExistence(self, request: Any) -> Any:
+        return api_pb2.MountBatchedCheckExistenceResponse()
+
+    async def MountPutFile(self, request: Any) -> Any:
+        return api_pb2.MountPutFileResponse(exists=True)
+
+    async def ImageGetOrCreate(self, request: Any) -> Any:
+        self.deployed.images.append(request)
+        metadata = api_pb2.ImageMetadata(image_builder_version="2025.06", python_version_info="3.11")
+        done = Result(status=Result.GENERIC_STATUS_SUCCESS)
+        return api_pb2.ImageGetOrCreateResponse(image_id=self.new_id("im"), result=done, metadata=metadata)
+
+    async def FunctionPrecreate(self, request: Any) -> Any:
+        metadata = _metadata(request.function_name, request)
+        return api_pb2.FunctionPrecreateResponse(function_id=self.new_id("fu"), handle_metadata=metadata)
+
+    async def FunctionCreate(self, request: Any) -> Any:
+        function = _function(request)
+        function_id = request.existing_function_id or self.new_id("fu")
+        self.deployed.functions[function_id] = request
+        return api_pb2.FunctionCreateResponse(
+            function_id=function_id,
+            function=function,
+            function_data=_data(request),
+            handle_metadata=_metadata(function.function_name, function),
+        )
+
+    async def ClassCreate(self, request: Any) -> Any:
+        return api_pb2.ClassCreateResponse(class_id=self.new_id("cs"), handle_metadata=api_pb2.ClassHandleMetadata())
+
+    # ------------------------------------------------------------------ call
+
+    async def ClassGet(self, request: Any) -> Any:
+        if request.app_name != self.deployed.name or request.object_tag not in self.deployed.classes:
+            raise grpclib.GRPCError(Status.NOT_FOUND, f"No class {request.object_tag} in app {request.app_name}")
+        return api_pb2.ClassGetResponse(class_id=self.deployed.classes[request.object_tag])
+
+    async def FunctionGet(self, request: Any) -> Any:
+        function_id = self.deployed.function_ids.get(request.object_tag)
+        if request.app_name != self.deployed.name or function_id is None:
+            raise grpclib.GRPCError(Status.NOT_FOUND, f"No function {request.object_tag} in app {request.app_name}")
+        create = self.deployed.functions[function_id]
+        return api_pb2.FunctionGetResponse(
+            function_id=function_id,
+            handle_metadata=_metadata(request.object_tag, _function(create)),
+            function=_data(create),
+        )
+
+    async def FunctionMap(self, request: Any) -> Any:
+        call = Call(self.new_id("fc"), request.function_id, request.pipelined_inputs[0].input)
+        self.calls[call.id] = call
+        if not self._idle[call.function_id]:
+            self.wanted(call.function_id)
+        item = api_pb2.FunctionPutInputsResponseItem(idx=0, input_id=call.input_id, input_jwt="none")
+        return api_pb2.FunctionMapResponse(
+            function_call_id=call.id, pipelined_inputs=[item], function_call_jwt="none"
+        )
+
+    async def FunctionGetOutputs(self, request: Any) -> Any:
+        call = self.calls.get(request.function_call_id)
+        if call is None:
+            raise grpclib.GRPCError(Status.NOT_FOUND, "no such call")
+        until = self._loop.time() + min(request.timeout, POLL)
+        while call.output is None and self._loop.time() < until:
+            await asyncio.sleep(0.02)
+        outputs = [call.output] if call.output else []
+        return api_pb2.FunctionGetOutputsResponse(outputs=outputs, num_unfinished_inputs=int(not outputs))
+
+    async def FunctionCallCancel(self, request: Any) -> Any:
+        call = self.calls.get(request.function_call_id)
+        if call is None:
+            raise grpclib.GRPCError(Status.NOT_FOUND, "no such call")
+        call.cancelled = True
+        if not call.task:
+            call.end(Result(status=Result.GENERIC_STATUS_TERMINATED, exception="cancelled"))
+        elif call.task in self._beats:
+            event = api_pb2.CancelInputEvent(
+                input_ids=[call.input_id], terminate_containers=request.terminate_containers
+            )
+            self._beats[call.task].put_nowait(api_pb2.ContainerHeartbeatResponse(cancel_input_event=event))
+        return _nothing()
+
+    # ------------------------------------------------------------------ container
+
+    async def ContainerHello(self, request: Any) -> Any:
+        return _nothing()
+
+    async def ContainerLog(self, request: Any) -> Any:
+        return _nothing()
+
+    async def FunctionGetInputs(self, request: Any, task: str) -> Any:
+        """Waits for an input: containers ask again and again."""
+        self._idle[request.function_id] += 1
+        try:
+            while True:
+                for call in self.calls.values():
+                    if call.function_id == request.function_id and not call.task and call.output is None:
+                        call.task, call.tries = task, call.tries + 1
+                        item = api_pb2.FunctionGetInputsItem(
+                            input_id=call.input_id,
+                            input=call.input,
+                            function_call_id=call.id,
+                            function_call_invocation_type=api_pb2.FUNCTION_CALL_INVOCATION_TYPE_ASYNC,
+                            retry_count=call.tries - 1,
+                        )
+                        return api_pb2.FunctionGetInputsResponse(inputs=[item])
+                await asyncio.sleep(0.02)
+        finally:
+            self._idle[request.function_id] -= 1
+
+    async def FunctionPutOutputs(self, request: Any) -> Any:
+        for output in request.outputs:
+            call = self.calls[output.input_id.replace("in-", "fc-")]
+            failed = output.result.status == Result.GENERIC_STATUS_FAILURE
+            if failed and call.tries <= MOST_RETRIES and not call.cancelled:
+                call.task = ""  # the policy of gpu_app.py: once more
+                self.wanted(call.function_id)
+            else:
+                call.end(output.result, output.data_format)
+        return _nothing()
+
+    async def ContainerHeartbeat(self, request: Any, task: str) -> Any:
+        beats = self._beats.setdefault(task, asyncio.Queue())
+        try:
+            return await asyncio.wait_for(beats.get(), 1.0)
+        except TimeoutError:
+            return api_pb2.ContainerHeartbeatResponse()
+
+    async def TaskResult(self, request: Any) -> Any:
+        return _nothing()
+
+
+class _Handlers:
+    """What grpclib serves: every request of the protocol, answered by the control plane's method of that name."""
+
+    def __init__(self, plane: ControlPlane) -> None:
+        self._plane = plane
+
+    def __mapping__(self) -> dict[str, Handler]:
+        class Names:
+            def __getattr__(self, name: str) -> str:
+                return name
+
+        every = api_grpc.ModalClientBase.__mapping__(Names())  # type: ignore[arg-type]
+        return {
+            path: handler._replace(func=self._handler(str(handler.func)))
+            for path, handler in every.items()
+            if handler.cardinality is Cardinality.UNARY_UNARY
+        }
+
+    def _handler(self, name: str) -> Callable[[Stream[Any, Any]], Coroutine[Any, Any, None]]:
+        async def serve(stream: Stream[Any, Any]) -> None:
+            plane = self._plane
+            request = await stream.recv_message()
+            plane.requests[name].append(request)
+            metadata = stream.metadata or {}
+            instead = plane.answers.get(name)
+            if instead is SILENCE:
+                await asyncio.Event().wait()
+            if isinstance(instead, Exception):
+                raise instead
+            task = str(metadata.get("x-modal-task-id", ""))
+            if not task and plane.tokens.get(str(metadata.get("x-modal-token-id"))) != metadata.get(
+                "x-modal-token-secret"
+            ):
+                raise grpclib.GRPCError(Status.UNAUTHENTICATED, "Token ID is malformed or unknown")
+            method = getattr(plane, name, None)
+            if method is None:
+                raise grpclib.GRPCError(Status.UNIMPLEMENTED, f"the stand-in has no {name}")
+            of_task = name in ("FunctionGetInputs", "ContainerHeartbeat")
+            await stream.send_message(await (method(request, task) if of_task else method(request)))
+
+        return serve
+
+
+def _nothing() -> Any:
+    from google.protobuf.empty_pb2 import Empty
+
+    return Empty()
+
+
+def _function(request: api_pb2.FunctionCreateRequest) -> Any:
+    """The definition, which a client with a list of GPUs sends in another place: its first choice stands for it."""
+    if not request.HasField("function_data"):
+        return request.function
+    function = api_pb2.Function()
+    function.CopyFrom(request.function_data.ranked_functions[0].function)
+    return function
+
+
+def _data(request: api_pb2.FunctionCreateRequest) -> api_pb2.FunctionData:
+    """What a client of today reads, also of a function with one kind of machine."""
+    data = api_pb2.FunctionData()
+    data.CopyFrom(request.function_data)
+    if not data.ranked_functions:
+        data.ranked_functions.add(rank=1, function=request.function)
+    return data
+
+
+def _metadata(name: str, function: Any) -> api_pb2.FunctionHandleMetadata:
+    metadata = api_pb2.FunctionHandleMetadata(
+        function_name=name,
+        function_type=function.function_type,
+        supported_input_formats=function.supported_input_formats,
+        supported_output_formats=function.supported_output_formats,
+    )
+    for method, definition in function.method_definitions.items():
+        metadata.method_handle_metadata[method].CopyFrom(
+            api_pb2.FunctionHandleMetadata(
+                function_name=definition.function_name,
+                function_type=definition.function_type,
+                is_method=True,
+                use_method_name=method,
+                supported_input_formats=definition.supported_input_formats,
+                supported_output_formats=definition.supported_output_formats,
+            )
+        )
+    return metadata
