@@ -11,8 +11,8 @@ SOURCES := layers/core/python:layers/engine/python:functions:client
 
 .PHONY: demo serve test test-torch check bench models train sam-check build clean
 
-demo: .venv/local  ## Upscale the bundled sample, or IMAGE=path, on this machine and show every hop.
-	@$(VENV)/python -m infra.local demo $(if $(IMAGE),"$(IMAGE)")
+demo: .venv/local  ## Upscale the bundled sample, or IMAGE=path, on this machine and show every hop. WORKER=modal: by gpu_app.py.
+	@$(VENV)/python -m infra.local demo $(if $(IMAGE),"$(IMAGE)") $(if $(WORKER),--param Worker=$(WORKER))
 
 serve: .venv/local  ## The stack in the foreground; PORT=, API_KEY=, STATE=, PARAMS="Name=Value ..." can be given.
 	@$(VENV)/python -m infra.local serve --port $(PORT) --state $(STATE) $(if $(API_KEY),--api-key "$(API_KEY)") \

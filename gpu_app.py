@@ -68,7 +68,7 @@ image = (
 class Upscaler:
     @modal.enter(snap=True)
     def load(self) -> None:
-        """Into the snapshot, on the CPU; a wrong byte is the end. No look for a GPU: its absence would be remembered."""
+        """On the CPU, into the snapshot: no look for a GPU yet, its absence would be kept. A wrong byte is the end."""
         from tessera_engine import catalogue, models
 
         if STAND_IN == "refuse":
@@ -101,7 +101,8 @@ class Upscaler:
         from tessera.recipe import Encode, Recipe, Upscale
         from tessera_engine import pipeline
 
-        recipe = Recipe(operations=(Upscale(model=model, scale=scale), Encode(format="png")))
+        upscale = Upscale.model_validate({"model": model, "scale": scale})
+        recipe = Recipe(operations=(upscale, Encode(format="png")))
         limits = Limits(max_input_pixels=64_000_000, max_output_pixels=144_000_000)
         return pipeline.carry_out(recipe, picture, limits, stand_in=STAND_IN, listener=lambda done: None).encoded
 

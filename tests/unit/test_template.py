@@ -79,7 +79,7 @@ def test_no_policy_has_a_wildcard_action_but_the_one_that_denies() -> None:
                 assert not any("*" in action for action in ([actions] if isinstance(actions, str) else actions))
 
 
-@pytest.mark.parametrize(("layer", "group"), [("dependencies", "api"), ("engine", "engine")])
+@pytest.mark.parametrize(("layer", "group"), [("dependencies", "api"), ("engine", "engine"), ("modal", "modal")])
 def test_layers_hold_what_is_tested_here(layer: str, group: str) -> None:
     groups = tomllib.loads((ROOT / "pyproject.toml").read_text())["dependency-groups"]
     assert (ROOT / "layers" / layer / "requirements.txt").read_text().split() == groups[group]

@@ -16,9 +16,10 @@ from collections.abc import Callable, Coroutine
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from itertools import count
-from typing import Any, TypeVar
+from typing import Any, Self, TypeVar
 
 import grpclib
+from google.protobuf import empty_pb2
 from grpclib.const import Cardinality, Handler, Status
 from grpclib.server import Server, Stream
 from modal._utils.grpc_utils import custom_detail_codec
@@ -28,6 +29,8 @@ LOOPBACK = "127.0.0.1"
 TOKEN_ID, TOKEN_SECRET = "ak-stand-in", "as-stand-in"
 MOST_RETRIES = 1  # of an input whose container died, as gpu_app.py asks for
 POLL = 55.0  # seconds: the longest that the client waits for an output in one request
+BEAT = 5.0  # seconds that a heartbeat waits for a cancel
+OF_A_CONTAINER = {"FunctionGetInputs", "ContainerHeartbeat", "TaskResult"}
 SILENCE = object()
 
 Result = api_pb2.GenericResult
@@ -51,7 +54,7 @@ class Call:
     def input_id(self) -> str:
         return self.id.replace("fc-", "in-")
 
-    def end(self, result: Result, data_format: int = api_pb2.DATA_FORMAT_UNSPECIFIED) -> None:
+    def end(self, result: Result, data_format: api_pb2.DataFormat.ValueType = api_pb2.DATA_FORMAT_UNSPECIFIED) -> None:
         if self.output is None:
             self.output = api_pb2.FunctionGetOutputsItem(
                 result=result, input_id=self.input_id, data_format=data_format, output_created_at=time.time()
@@ -75,11 +78,13 @@ class Deployed:
 class ControlPlane:
     """A context manager; `url` is what MODAL_SERVER_URL has to be.
 
-    `wanted` is called, in the server's thread, when an input waits and no container of its function is idle.
+    In the server's thread `wanted` is called when an input waits and no container of its function is idle, and
+    `terminate` with a container that is to be ended together with its call.
     """
 
-    def __init__(self, wanted: Callable[[str], None] = lambda function_id: None) -> None:
-        self.wanted = wanted
+    def __init__(self) -> None:
+        self.wanted: Callable[[str], None] = lambda function_id: None
+        self.terminate: Callable[[str], None] = lambda task: None
         self.tokens = {TOKEN_ID: TOKEN_SECRET}
         self.requests: dict[str, list[Any]] = defaultdict(list)
         self.answers: dict[str, Any] = {}
@@ -89,13 +94,15 @@ class ControlPlane:
         self._numbers = count(1)
         self._idle: dict[str, int] = defaultdict(int)
         self._beats: dict[str, asyncio.Queue[api_pb2.ContainerHeartbeatResponse]] = {}
+        self._doors: dict[str, Server] = {}
+        self._ready: set[str] = set()
+        self._false_starts = 0
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
-        self._server: Server | None = None
 
-    def __enter__(self) -> ControlPlane:
+    def __enter__(self) -> Self:
         self._thread.start()
-        self.do(self._start())
+        self.url = self.door("")
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -118,37 +125,47 @@ class ControlPlane:
         """Ends the server as a crash would: every connection breaks, and nobody answers the port."""
         self.do(self._stop())
 
-    def container_died(self, task: str, exception: str = "container exited") -> None:
-        """Gives its input to another container, or ends the call when it had its retries."""
-        self.do(self._died(task, exception))
+    def door(self, task: str) -> str:
+        """The address for one container: what comes in there is that container's."""
+        return self.do(self._serve(task))
 
-    async def _died(self, task: str, exception: str) -> None:
+    def container_died(self, task: str) -> None:
+        """Gives its input to another container, or ends the call when it had its retries."""
+        self.do(self._died(task))
+
+    async def _died(self, task: str) -> None:
         self._beats.pop(task, None)
+        if task in self._doors:
+            self._doors.pop(task).close()
+        if task not in self._ready:
+            self._false_starts += 1
         for call in self.calls.values():
-            if call.task != task or call.output is not None:
+            if call.output is not None or call.task not in ("", task):
                 continue
+            tries = call.tries if call.task else self._false_starts
             call.task = ""
             if call.cancelled:
                 call.end(Result(status=Result.GENERIC_STATUS_TERMINATED, exception="cancelled"))
-            elif call.tries > MOST_RETRIES:
-                call.end(Result(status=Result.GENERIC_STATUS_INTERNAL_FAILURE, exception=exception))
+            elif tries > MOST_RETRIES:
+                call.end(Result(status=Result.GENERIC_STATUS_INTERNAL_FAILURE, exception="container lost"))
             else:
                 self.wanted(call.function_id)
 
-    async def _start(self) -> None:
-        self._server = Server([_Handlers(self)], status_details_codec=custom_detail_codec)
-        await self._server.start(LOOPBACK, 0)
-        assert self._server._server is not None
-        self.url = f"http://{LOOPBACK}:{self._server._server.sockets[0].getsockname()[1]}"
+    async def _serve(self, task: str) -> str:
+        server = Server([_Handlers(self, task)], status_details_codec=custom_detail_codec)
+        await server.start(LOOPBACK, 0)
+        self._doors[task] = server
+        listening: Any = server._server
+        return f"http://{LOOPBACK}:{listening.sockets[0].getsockname()[1]}"
 
     async def _stop(self) -> None:
-        if self._server is not None:
-            server, self._server = self._server, None
+        for server in self._doors.values():
             server.close()
-            for task in asyncio.all_tasks():
-                if task is not asyncio.current_task():
-                    task.cancel()
-            await server.wait_closed()
+        self._doors.clear()
+        under_way = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in under_way:
+            task.cancel()
+        await asyncio.gather(*under_way, return_exceptions=True)
 
     def new_id(self, prefix: str) -> str:
         return f"{prefix}-{next(self._numbers)}"
@@ -243,9 +260,7 @@ class ControlPlane:
         if not self._idle[call.function_id]:
             self.wanted(call.function_id)
         item = api_pb2.FunctionPutInputsResponseItem(idx=0, input_id=call.input_id, input_jwt="none")
-        return api_pb2.FunctionMapResponse(
-            function_call_id=call.id, pipelined_inputs=[item], function_call_jwt="none"
-        )
+        return api_pb2.FunctionMapResponse(function_call_id=call.id, pipelined_inputs=[item], function_call_jwt="none")
 
     async def FunctionGetOutputs(self, request: Any) -> Any:
         call = self.calls.get(request.function_call_id)
@@ -264,10 +279,10 @@ class ControlPlane:
         call.cancelled = True
         if not call.task:
             call.end(Result(status=Result.GENERIC_STATUS_TERMINATED, exception="cancelled"))
+        elif request.terminate_containers:
+            self.terminate(call.task)
         elif call.task in self._beats:
-            event = api_pb2.CancelInputEvent(
-                input_ids=[call.input_id], terminate_containers=request.terminate_containers
-            )
+            event = api_pb2.CancelInputEvent(input_ids=[call.input_id])
             self._beats[call.task].put_nowait(api_pb2.ContainerHeartbeatResponse(cancel_input_event=event))
         return _nothing()
 
@@ -281,6 +296,7 @@ class ControlPlane:
 
     async def FunctionGetInputs(self, request: Any, task: str) -> Any:
         """Waits for an input: containers ask again and again."""
+        self._ready.add(task)
         self._idle[request.function_id] += 1
         try:
             while True:
@@ -313,19 +329,24 @@ class ControlPlane:
     async def ContainerHeartbeat(self, request: Any, task: str) -> Any:
         beats = self._beats.setdefault(task, asyncio.Queue())
         try:
-            return await asyncio.wait_for(beats.get(), 1.0)
+            return await asyncio.wait_for(beats.get(), BEAT)
         except TimeoutError:
             return api_pb2.ContainerHeartbeatResponse()
 
-    async def TaskResult(self, request: Any) -> Any:
+    async def TaskResult(self, request: Any, task: str) -> Any:
+        """A container that could not begin: Modal would try it a few times more before it tells the callers."""
+        for call in self.calls.values():
+            if not call.task:
+                call.end(request.result)
         return _nothing()
 
 
 class _Handlers:
     """What grpclib serves: every request of the protocol, answered by the control plane's method of that name."""
 
-    def __init__(self, plane: ControlPlane) -> None:
-        self._plane = plane
+    def __init__(self, plane: ControlPlane, task: str) -> None:
+        """`task`: the container that these are for; empty for clients, who need a token."""
+        self._plane, self._task = plane, task
 
     def __mapping__(self) -> dict[str, Handler]:
         class Names:
@@ -344,30 +365,26 @@ class _Handlers:
             plane = self._plane
             request = await stream.recv_message()
             plane.requests[name].append(request)
-            metadata = stream.metadata or {}
+            sent: Any = stream.metadata or {}
             instead = plane.answers.get(name)
             if instead is SILENCE:
                 await asyncio.Event().wait()
             if isinstance(instead, Exception):
                 raise instead
-            task = str(metadata.get("x-modal-task-id", ""))
-            if not task and plane.tokens.get(str(metadata.get("x-modal-token-id"))) != metadata.get(
-                "x-modal-token-secret"
-            ):
+            secret = plane.tokens.get(str(sent.get("x-modal-token-id")))
+            if not self._task and (secret is None or secret != sent.get("x-modal-token-secret")):
                 raise grpclib.GRPCError(Status.UNAUTHENTICATED, "Token ID is malformed or unknown")
             method = getattr(plane, name, None)
             if method is None:
                 raise grpclib.GRPCError(Status.UNIMPLEMENTED, f"the stand-in has no {name}")
-            of_task = name in ("FunctionGetInputs", "ContainerHeartbeat")
-            await stream.send_message(await (method(request, task) if of_task else method(request)))
+            more = (self._task,) if name in OF_A_CONTAINER else ()
+            await stream.send_message(await method(request, *more))
 
         return serve
 
 
 def _nothing() -> Any:
-    from google.protobuf.empty_pb2 import Empty
-
-    return Empty()
+    return empty_pb2.Empty()
 
 
 def _function(request: api_pb2.FunctionCreateRequest) -> Any:

@@ -54,13 +54,11 @@ def set_cap(table: Table, jobs: int) -> None:
 
 
 def take(table: Table, now_ms: int) -> str:
-    """Counts one job and returns the day that it counts for. Raises NotNow when paused, or when the day's are used up."""
+    """Counts one job and returns the day that it counts for. Raises NotNow when paused or used up."""
     today = day_of(now_ms)
     for _ in range(RACES):
         try:
-            table.update(
-                Update(KEY, RUNNING & Attr("day").eq(today) & Attr("jobs").lt(Attr("cap")), set={}, add={"jobs": 1})
-            )
+            table.update(Update(KEY, RUNNING & Attr("day").eq(today) & Attr("jobs").lt(Attr("cap")), add={"jobs": 1}))
             return today
         except ConditionFailed as failed:
             budget = Budget.model_validate(failed.item or {})

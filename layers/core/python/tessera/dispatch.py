@@ -1,9 +1,9 @@
 """Getting work to a worker: the queue of files that may start, and the ways to hand over a job.
 
-    NotHandedOver
-    |- NotNow           the provider did not take the job and may take it later
-    |- OutcomeUnknown   no answer came: it may have taken the job, or not
-    `- Refused          it takes no job until an operator has changed something
+NotHandedOver
+|- NotNow           the provider did not take the job and may take it later
+|- OutcomeUnknown   no answer came: it may have taken the job, or not
+`- Refused          it takes no job until an operator has changed something
 """
 
 from __future__ import annotations

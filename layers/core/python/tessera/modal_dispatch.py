@@ -159,7 +159,7 @@ class ModalDispatcher:
             raise
 
     async def _connect(self) -> None:
-        """One client and one handle for the life of the process: the first call takes two RPCs, each further one one."""
+        """One client and one handle for the life of the process: they cost two requests, each call then one."""
         if self._client is None:
             self._used = self._token()
             self._client = await modal.Client.from_credentials.aio(self._used.id, self._used.secret)
