@@ -21,6 +21,7 @@ from typing import Any, Self, TypeVar
 import grpclib
 from google.protobuf import empty_pb2
 from grpclib.const import Cardinality, Handler, Status
+from grpclib.protocol import H2Protocol
 from grpclib.server import Server, Stream
 from modal._utils.grpc_utils import custom_detail_codec
 from modal_proto import api_grpc, api_pb2
@@ -94,7 +95,7 @@ class ControlPlane:
         self._numbers = count(1)
         self._idle: dict[str, int] = defaultdict(int)
         self._beats: dict[str, asyncio.Queue[api_pb2.ContainerHeartbeatResponse]] = {}
-        self._doors: dict[str, Server] = {}
+        self._doors: dict[str, _Server] = {}
         self._ready: set[str] = set()
         self._false_starts = 0
         self._loop = asyncio.new_event_loop()
@@ -136,7 +137,7 @@ class ControlPlane:
     async def _died(self, task: str) -> None:
         self._beats.pop(task, None)
         if task in self._doors:
-            self._doors.pop(task).close()
+            self._doors.pop(task).hang_up()
         if task not in self._ready:
             self._false_starts += 1
         for call in self.calls.values():
@@ -152,7 +153,7 @@ class ControlPlane:
                 self.wanted(call.function_id)
 
     async def _serve(self, task: str) -> str:
-        server = Server([_Handlers(self, task)], status_details_codec=custom_detail_codec)
+        server = _Server([_Handlers(self, task)], status_details_codec=custom_detail_codec)
         await server.start(LOOPBACK, 0)
         self._doors[task] = server
         listening: Any = server._server
@@ -160,12 +161,13 @@ class ControlPlane:
 
     async def _stop(self) -> None:
         for server in self._doors.values():
-            server.close()
+            server.hang_up()
         self._doors.clear()
         under_way = asyncio.all_tasks() - {asyncio.current_task()}
         for task in under_way:
             task.cancel()
         await asyncio.gather(*under_way, return_exceptions=True)
+        await asyncio.sleep(0)  # a closed connection is gone with the loop's next turn
 
     def new_id(self, prefix: str) -> str:
         return f"{prefix}-{next(self._numbers)}"
@@ -264,8 +266,8 @@ class ControlPlane:
 
     async def FunctionGetOutputs(self, request: Any) -> Any:
         call = self.calls.get(request.function_call_id)
-        if call is None:
-            raise grpclib.GRPCError(Status.NOT_FOUND, "no such call")
+        if call is None:  # unknown or expired: as one of which nothing is left
+            return api_pb2.FunctionGetOutputsResponse()
         until = self._loop.time() + min(request.timeout, POLL)
         while call.output is None and self._loop.time() < until:
             await asyncio.sleep(0.02)
@@ -339,6 +341,25 @@ class ControlPlane:
             if not call.task:
                 call.end(request.result)
         return _nothing()
+
+
+class _Server(Server):
+    """One that can end its connections too: grpclib's own leaves them to the other side."""
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self._made: list[H2Protocol] = []
+
+    def _protocol_factory(self) -> H2Protocol:
+        protocol = super()._protocol_factory()
+        self._made.append(protocol)
+        return protocol
+
+    def hang_up(self) -> None:
+        self.close()
+        for protocol in self._made:
+            if hasattr(protocol, "connection"):  # it has one once it is connected
+                protocol.connection.close()
 
 
 class _Handlers:

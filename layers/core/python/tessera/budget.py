@@ -15,6 +15,7 @@ from boto3.dynamodb.conditions import Attr
 from pydantic import BaseModel, ConfigDict
 
 from tessera.dispatch import Dispatcher, NotNow, Refused
+from tessera.errors import Invalid
 from tessera.job import Job, JobError
 from tessera.table import ConditionFailed, Key, Table, Update
 
@@ -47,9 +48,9 @@ def pause(table: Table, paused: bool) -> None:
 
 
 def set_cap(table: Table, jobs: int) -> None:
-    """Acts on the next job, today's count included."""
+    """Acts on the next job, today's count included. Raises Invalid for a negative number."""
     if jobs < 0:
-        raise ValueError("a cap is 0 or more jobs a day")
+        raise Invalid("a cap is 0 or more jobs a day")
     table.update(Update(KEY, set={"cap": jobs}))
 
 

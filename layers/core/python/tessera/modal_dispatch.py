@@ -167,4 +167,6 @@ class ModalDispatcher:
 
     def _forget(self) -> None:
         """A client whose connection went silent does not come back."""
-        self._client = self._run = None
+        client, self._client, self._run = self._client, None, None
+        if client is not None:
+            client.close()
