@@ -1,12 +1,13 @@
-"""What a task becomes, by each outcome of a spawn and of a call: finished and paid for once, or failed and paid back."""
+"""What a task becomes, by each outcome of a spawn and of a call: done and paid for once, or failed and paid back."""
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import pytest
 from grpclib import GRPCError, Status
-from tessera import budget, ids, lifecycle
+from tessera import budget, ids, lifecycle, modal_dispatch
 from tessera.dispatch import FileRef
 from tessera.job import Job, JobError, Outcome
 
@@ -139,11 +140,8 @@ def test_an_unknown_outcome_that_got_through_counts(
 
     async def silently(request: Any) -> Any:
         await real(request)
-        await SILENT.wait()
+        await asyncio.Event().wait()
 
-    import asyncio
-
-    SILENT = asyncio.Event()  # noqa: N806
     monkeypatch.setattr(plane, "FunctionMap", silently, raising=False)
     (job, *_) = dispatch(world, plane)
     assert (customer.row()["state"], customer.row()["attempt"], customer.row()["call"]) == ("running", 1, "")
@@ -154,8 +152,6 @@ def test_an_unknown_outcome_that_got_through_counts(
 def test_an_unknown_outcome_without_a_sign_of_life_is_no_attempt(
     world: World, plane: ControlPlane, customer: Customer, monkeypatch: pytest.MonkeyPatch, answer: Any, impatient: None
 ) -> None:
-    from tessera import modal_dispatch
-
     monkeypatch.setattr(modal_dispatch, "GUARD", 0.3 if answer is SILENCE else 5.0)
     plane.answers["FunctionMap"] = answer
     for _ in range(4):  # more often than a file has attempts
@@ -295,8 +291,6 @@ def test_a_late_result_of_a_superseded_attempt_changes_nothing(
 def test_while_modal_cannot_be_asked_nothing_changes(
     world: World, plane: ControlPlane, customer: Customer, monkeypatch: pytest.MonkeyPatch, answer: Any
 ) -> None:
-    from tessera import modal_dispatch
-
     (job,) = dispatch(world, plane)
     before = customer.row()
     monkeypatch.setattr(modal_dispatch, "GUARD", 0.3 if answer is SILENCE else 5.0)

@@ -45,6 +45,7 @@ class Call:
     id: str
     function_id: str
     input: api_pb2.FunctionInput
+    kind: api_pb2.FunctionCallInvocationType.ValueType
     tries: int = 0
     task: str = ""
     """The container that has it; empty while it waits."""
@@ -240,6 +241,9 @@ class ControlPlane:
 
     # ------------------------------------------------------------------ call
 
+    async def ClientHello(self, request: Any) -> Any:
+        return api_pb2.ClientHelloResponse()
+
     async def ClassGet(self, request: Any) -> Any:
         if request.app_name != self.deployed.name or request.object_tag not in self.deployed.classes:
             raise grpclib.GRPCError(Status.NOT_FOUND, f"No class {request.object_tag} in app {request.app_name}")
@@ -257,7 +261,12 @@ class ControlPlane:
         )
 
     async def FunctionMap(self, request: Any) -> Any:
-        call = Call(self.new_id("fc"), request.function_id, request.pipelined_inputs[0].input)
+        call = Call(
+            self.new_id("fc"),
+            request.function_id,
+            request.pipelined_inputs[0].input,
+            request.function_call_invocation_type,
+        )
         self.calls[call.id] = call
         if not self._idle[call.function_id]:
             self.wanted(call.function_id)
@@ -309,7 +318,7 @@ class ControlPlane:
                             input_id=call.input_id,
                             input=call.input,
                             function_call_id=call.id,
-                            function_call_invocation_type=api_pb2.FUNCTION_CALL_INVOCATION_TYPE_ASYNC,
+                            function_call_invocation_type=call.kind,
                             retry_count=call.tries - 1,
                         )
                         return api_pb2.FunctionGetInputsResponse(inputs=[item])
