@@ -179,6 +179,17 @@ def test_a_silence_is_waited_for_once_and_not_by_every_job(
     assert dispatcher.spawn(job()) in plane.calls
 
 
+def test_a_connection_that_slept_is_not_used_again(plane: ControlPlane) -> None:
+    now = [0.0]
+    dispatcher = ModalDispatcher(lambda: TOKEN, clock=lambda: now[0])
+    for _ in range(2):
+        dispatcher.spawn(job())
+    assert len(plane.requests["ClassGet"]) == 1
+    now[0] += modal_dispatch.IDLE + 1
+    dispatcher.spawn(job())
+    assert len(plane.requests["ClassGet"]) == 2
+
+
 # ---------------------------------------------------------------- what became of a call
 
 

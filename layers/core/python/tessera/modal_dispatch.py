@@ -1,8 +1,8 @@
 """Jobs to `Upscaler.run` of gpu_app.py on Modal, by Modal's own client.
 
 The one module that imports modal; it is imported where TESSERA_WORKER is modal, in dispatch and watchdog. Their
-environment sets MODAL_PAYLOAD_FORMAT=cbor, so that neither side unpickles what the other one sent, and
-MODAL_MAX_THROTTLE_WAIT, without which a throttled call waits for ever.
+environment sets MODAL_PAYLOAD_FORMAT=cbor, so that no pickle is sent in either direction, and MODAL_MAX_THROTTLE_WAIT,
+without which a throttled call waits for ever.
 
 What the client raises becomes, by its type:
 
@@ -39,6 +39,7 @@ from tessera.job import Job, JobError, Outcome
 APP, CLASS = "tessera", "Upscaler"
 GUARD = 8.0  # seconds: unguarded, an unreachable Modal takes a minute to fail, a silent one almost three
 QUIET = 30.0  # seconds after a silence in which nobody else waits for it
+IDLE = 60.0  # seconds without a call after which a connection is not trusted: a function is frozen between its events
 
 REFUSALS = (
     modal_errors.NotFoundError,
@@ -82,18 +83,19 @@ def token_in(secrets: Any, name: str) -> Token:
 
 
 class ModalDispatcher:
-    """`token` is asked when a client is made: at the first call, after a silence, and when Modal refuses the last one.
+    """`token` is asked when a client is made: at the first call, after idleness or a silence, and when it was refused.
 
-    `clock` gives seconds.
+    `clock` gives seconds, those of a frozen process too.
     """
 
-    def __init__(self, token: Callable[[], Token], clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, token: Callable[[], Token], clock: Callable[[], float] = time.time) -> None:
         self._token = token
         self._clock = clock
         self._used: Token | None = None
         self._client: modal.Client | None = None
         self._run: Any = None
         self._quiet_until = float("-inf")
+        self._trusted_until = float("inf")
 
     def spawn(self, job: Job) -> str:
         try:
@@ -133,8 +135,12 @@ class ModalDispatcher:
 
     def _ask(self, request: Callable[[], Awaitable[T]]) -> T:
         """Within GUARD seconds. Raises NotNow in the QUIET time after a silence, Silent, and what the client raises."""
-        if self._clock() < self._quiet_until:
+        now = self._clock()
+        if now < self._quiet_until:
             raise NotNow("Modal was silent a moment ago")
+        if now > self._trusted_until:
+            self._forget()
+        self._trusted_until = now + IDLE
         try:
             try:
                 return asyncio.run(self._guarded(request))
