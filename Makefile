@@ -12,7 +12,7 @@ SOURCES := layers/core/python:layers/engine/python:functions:client
 
 .PHONY: demo serve test test-torch check bench models train sam-check build deploy deploy-gpu clean
 
-demo: .venv/local  ## Upscale the bundled sample, or IMAGE=path, on this machine and show every hop. WORKER=modal: by gpu_app.py.
+demo: $(if $(WORKER),.venv/test,.venv/local)  ## Upscale the bundled sample, or IMAGE=path, on this machine and show every hop. WORKER=modal: by gpu_app.py.
 	@$(VENV)/python -m infra.local demo $(if $(IMAGE),"$(IMAGE)") $(if $(WORKER),--param Worker=$(WORKER))
 
 serve: .venv/local  ## The stack in the foreground; PORT=, API_KEY=, STATE=, PARAMS="Name=Value ..." can be given.
@@ -53,7 +53,7 @@ deploy: build  ## The service to AWS: BUCKET=name, and STACK=, WORKER=cpu|modal,
 		--capabilities CAPABILITY_IAM --no-fail-on-empty-changeset \
 		--parameter-overrides BucketName=$(BUCKET) $(if $(WORKER),Worker=$(WORKER)) $(PARAMS)
 
-deploy-gpu: .venv/local  ## gpu_app.py to Modal, checked before and after; infra/modal.md.
+deploy-gpu: .venv/test  ## gpu_app.py to Modal, checked before and after; infra/modal.md.
 	$(VENV)/python -m infra.deploy_gpu
 
 clean:

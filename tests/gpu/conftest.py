@@ -17,7 +17,8 @@ from tessera.dispatch import FileRef
 from tessera.job import Job
 from tessera.modal_dispatch import ModalDispatcher, Token
 
-from infra.local.gpu.control import TOKEN_ID, TOKEN_SECRET, Call, ControlPlane, Deployed
+from infra.local.gpu.control import TOKEN_ID, TOKEN_SECRET, ControlPlane
+from infra.local.gpu.definitions import Call, Deployed
 from infra.local.gpu.provider import Provider
 from infra.local.transactions import as_aws
 from tests.world import REGION, World, make_world, template

@@ -17,7 +17,8 @@ from tessera import modal_dispatch
 from tessera_engine import catalogue, pull
 
 import gpu_app
-from infra.local.gpu.control import TOKEN_ID, TOKEN_SECRET, Deployed
+from infra.local.gpu.control import TOKEN_ID, TOKEN_SECRET
+from infra.local.gpu.definitions import Deployed
 from infra.local.gpu.provider import Provider
 from tests.world import ROOT
 

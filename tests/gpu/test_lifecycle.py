@@ -11,7 +11,8 @@ from tessera import budget, ids, lifecycle, modal_dispatch
 from tessera.dispatch import FileRef
 from tessera.job import Job, JobError, Outcome
 
-from infra.local.gpu.control import SILENCE, Call, ControlPlane
+from infra.local.gpu.control import SILENCE, ControlPlane
+from infra.local.gpu.definitions import Call
 from tests.gpu.conftest import dispatch, ended, job_of, succeeded
 from tests.world import World, key_of, png
 

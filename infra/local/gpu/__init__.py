@@ -7,6 +7,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ..template import TemplateError
+
 if TYPE_CHECKING:
     from .provider import Provider
 
@@ -17,8 +19,10 @@ def provider_for(parameters: Mapping[str, str], folder: Path) -> Iterator[Provid
     if parameters.get("Worker") != "modal":
         yield None
         return
-    from .provider import Provider
-
+    try:
+        from .provider import Provider
+    except ModuleNotFoundError as error:
+        raise TemplateError("Worker=modal needs Modal's client: make .venv/test") from error
     with Provider(folder) as provider:
         provider.deploy()
         yield provider

@@ -10,23 +10,20 @@ from __future__ import annotations
 
 import asyncio
 import threading
-import time
 from collections import defaultdict
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from concurrent.futures import Future
-from dataclasses import dataclass, field
 from itertools import count
 from typing import Any, Self, TypeVar
 
 import grpclib
 from google.protobuf import empty_pb2
-from grpclib.const import Cardinality, Handler, Status
-from grpclib.protocol import H2Protocol
-from grpclib.server import Server, Stream
-from modal._utils.grpc_utils import custom_detail_codec
-from modal_proto import api_grpc, api_pb2
+from grpclib.const import Status
+from modal_proto import api_pb2
 
-LOOPBACK = "127.0.0.1"
+from .definitions import Call, Deployed, Result, data_of, function_of, metadata_of
+from .door import LOOPBACK, Door
+
 TOKEN_ID, TOKEN_SECRET = "ak-stand-in", "as-stand-in"
 MOST_RETRIES = 1  # of an input whose container died, as gpu_app.py asks for
 POLL = 55.0  # seconds: the longest that the client waits for an output in one request
@@ -34,47 +31,7 @@ BEAT = 5.0  # seconds that a heartbeat waits for a cancel
 OF_A_CONTAINER = {"FunctionGetInputs", "ContainerHeartbeat", "TaskResult"}
 SILENCE = object()
 
-Result = api_pb2.GenericResult
 T = TypeVar("T")
-
-
-@dataclass
-class Call:
-    """One function call with its one input."""
-
-    id: str
-    function_id: str
-    input: api_pb2.FunctionInput
-    kind: api_pb2.FunctionCallInvocationType.ValueType
-    tries: int = 0
-    task: str = ""
-    """The container that has it; empty while it waits."""
-    output: api_pb2.FunctionGetOutputsItem | None = None
-    cancelled: bool = False
-
-    @property
-    def input_id(self) -> str:
-        return self.id.replace("fc-", "in-")
-
-    def end(self, result: Result, data_format: api_pb2.DataFormat.ValueType = api_pb2.DATA_FORMAT_UNSPECIFIED) -> None:
-        if self.output is None:
-            self.output = api_pb2.FunctionGetOutputsItem(
-                result=result, input_id=self.input_id, data_format=data_format, output_created_at=time.time()
-            )
-
-
-@dataclass
-class Deployed:
-    """What a deploy created."""
-
-    app_id: str = "ap-1"
-    name: str = ""
-    functions: dict[str, api_pb2.FunctionCreateRequest] = field(default_factory=dict)
-    classes: dict[str, str] = field(default_factory=dict)
-    function_ids: dict[str, str] = field(default_factory=dict)
-    images: list[api_pb2.ImageGetOrCreateRequest] = field(default_factory=list)
-    mounts: list[api_pb2.MountGetOrCreateRequest] = field(default_factory=list)
-    secrets: list[api_pb2.SecretGetOrCreateRequest] = field(default_factory=list)
 
 
 class ControlPlane:
@@ -96,7 +53,7 @@ class ControlPlane:
         self._numbers = count(1)
         self._idle: dict[str, int] = defaultdict(int)
         self._beats: dict[str, asyncio.Queue[api_pb2.ContainerHeartbeatResponse]] = {}
-        self._doors: dict[str, _Server] = {}
+        self._doors: dict[str, Door] = {}
         self._ready: set[str] = set()
         self._false_starts = 0
         self._loop = asyncio.new_event_loop()
@@ -138,7 +95,7 @@ class ControlPlane:
     async def _died(self, task: str) -> None:
         self._beats.pop(task, None)
         if task in self._doors:
-            self._doors.pop(task).hang_up()
+            self._doors.pop(task).close()
         if task not in self._ready:
             self._false_starts += 1
         for call in self.calls.values():
@@ -154,15 +111,31 @@ class ControlPlane:
                 self.wanted(call.function_id)
 
     async def _serve(self, task: str) -> str:
-        server = _Server([_Handlers(self, task)], status_details_codec=custom_detail_codec)
-        await server.start(LOOPBACK, 0)
-        self._doors[task] = server
-        listening: Any = server._server
-        return f"http://{LOOPBACK}:{listening.sockets[0].getsockname()[1]}"
+        async def answer(name: str, request: Any, sent: Mapping[str, Any]) -> Any:
+            return await self._answer(task, name, request, sent)
+
+        self._doors[task] = door = Door(answer)
+        return await door.open()
+
+    async def _answer(self, task: str, name: str, request: Any, sent: Mapping[str, Any]) -> Any:
+        """`task`: the container that asks; empty for a client, which needs a token."""
+        self.requests[name].append(request)
+        instead = self.answers.get(name)
+        if instead is SILENCE:
+            await asyncio.Event().wait()
+        if isinstance(instead, Exception):
+            raise instead
+        secret = self.tokens.get(str(sent.get("x-modal-token-id")))
+        if not task and (secret is None or secret != sent.get("x-modal-token-secret")):
+            raise grpclib.GRPCError(Status.UNAUTHENTICATED, "Token ID is malformed or unknown")
+        method = getattr(self, name, None)
+        if method is None:
+            raise grpclib.GRPCError(Status.UNIMPLEMENTED, f"the stand-in has no {name}")
+        return await (method(request, task) if name in OF_A_CONTAINER else method(request))
 
     async def _stop(self) -> None:
-        for server in self._doors.values():
-            server.hang_up()
+        for door in self._doors.values():
+            door.close()
         self._doors.clear()
         under_way = asyncio.all_tasks() - {asyncio.current_task()}
         for task in under_way:
@@ -186,10 +159,10 @@ class ControlPlane:
         return api_pb2.AppGetOrCreateResponse(app_id=self.deployed.app_id)
 
     async def AppHeartbeat(self, request: Any) -> Any:
-        return _nothing()
+        return empty_pb2.Empty()
 
     async def AppClientDisconnect(self, request: Any) -> Any:
-        return _nothing()
+        return empty_pb2.Empty()
 
     async def AppPublish(self, request: Any) -> Any:
         self.deployed.function_ids |= dict(request.function_ids)
@@ -222,18 +195,18 @@ class ControlPlane:
         return api_pb2.ImageGetOrCreateResponse(image_id=self.new_id("im"), result=done, metadata=metadata)
 
     async def FunctionPrecreate(self, request: Any) -> Any:
-        metadata = _metadata(request.function_name, request)
+        metadata = metadata_of(request.function_name, request)
         return api_pb2.FunctionPrecreateResponse(function_id=self.new_id("fu"), handle_metadata=metadata)
 
     async def FunctionCreate(self, request: Any) -> Any:
-        function = _function(request)
+        function = function_of(request)
         function_id = request.existing_function_id or self.new_id("fu")
         self.deployed.functions[function_id] = request
         return api_pb2.FunctionCreateResponse(
             function_id=function_id,
             function=function,
-            function_data=_data(request),
-            handle_metadata=_metadata(function.function_name, function),
+            function_data=data_of(request),
+            handle_metadata=metadata_of(function.function_name, function),
         )
 
     async def ClassCreate(self, request: Any) -> Any:
@@ -256,8 +229,8 @@ class ControlPlane:
         create = self.deployed.functions[function_id]
         return api_pb2.FunctionGetResponse(
             function_id=function_id,
-            handle_metadata=_metadata(request.object_tag, _function(create)),
-            function=_data(create),
+            handle_metadata=metadata_of(request.object_tag, function_of(create)),
+            function=data_of(create),
         )
 
     async def FunctionMap(self, request: Any) -> Any:
@@ -295,15 +268,15 @@ class ControlPlane:
         elif call.task in self._beats:
             event = api_pb2.CancelInputEvent(input_ids=[call.input_id])
             self._beats[call.task].put_nowait(api_pb2.ContainerHeartbeatResponse(cancel_input_event=event))
-        return _nothing()
+        return empty_pb2.Empty()
 
     # ------------------------------------------------------------------ container
 
     async def ContainerHello(self, request: Any) -> Any:
-        return _nothing()
+        return empty_pb2.Empty()
 
     async def ContainerLog(self, request: Any) -> Any:
-        return _nothing()
+        return empty_pb2.Empty()
 
     async def FunctionGetInputs(self, request: Any, task: str) -> Any:
         """Waits for an input: containers ask again and again."""
@@ -335,7 +308,7 @@ class ControlPlane:
                 self.wanted(call.function_id)
             else:
                 call.end(output.result, output.data_format)
-        return _nothing()
+        return empty_pb2.Empty()
 
     async def ContainerHeartbeat(self, request: Any, task: str) -> Any:
         beats = self._beats.setdefault(task, asyncio.Queue())
@@ -349,108 +322,4 @@ class ControlPlane:
         for call in self.calls.values():
             if not call.task:
                 call.end(request.result)
-        return _nothing()
-
-
-class _Server(Server):
-    """One that can end its connections too: grpclib's own leaves them to the other side."""
-
-    def __init__(self, *arguments: Any, **options: Any) -> None:
-        super().__init__(*arguments, **options)
-        self._made: list[H2Protocol] = []
-
-    def _protocol_factory(self) -> H2Protocol:
-        protocol = super()._protocol_factory()
-        self._made.append(protocol)
-        return protocol
-
-    def hang_up(self) -> None:
-        self.close()
-        for protocol in self._made:
-            if hasattr(protocol, "connection"):  # it has one once it is connected
-                protocol.connection.close()
-
-
-class _Handlers:
-    """What grpclib serves: every request of the protocol, answered by the control plane's method of that name."""
-
-    def __init__(self, plane: ControlPlane, task: str) -> None:
-        """`task`: the container that these are for; empty for clients, who need a token."""
-        self._plane, self._task = plane, task
-
-    def __mapping__(self) -> dict[str, Handler]:
-        class Names:
-            def __getattr__(self, name: str) -> str:
-                return name
-
-        every = api_grpc.ModalClientBase.__mapping__(Names())  # type: ignore[arg-type]
-        return {
-            path: handler._replace(func=self._handler(str(handler.func)))
-            for path, handler in every.items()
-            if handler.cardinality is Cardinality.UNARY_UNARY
-        }
-
-    def _handler(self, name: str) -> Callable[[Stream[Any, Any]], Coroutine[Any, Any, None]]:
-        async def serve(stream: Stream[Any, Any]) -> None:
-            plane = self._plane
-            request = await stream.recv_message()
-            plane.requests[name].append(request)
-            sent: Any = stream.metadata or {}
-            instead = plane.answers.get(name)
-            if instead is SILENCE:
-                await asyncio.Event().wait()
-            if isinstance(instead, Exception):
-                raise instead
-            secret = plane.tokens.get(str(sent.get("x-modal-token-id")))
-            if not self._task and (secret is None or secret != sent.get("x-modal-token-secret")):
-                raise grpclib.GRPCError(Status.UNAUTHENTICATED, "Token ID is malformed or unknown")
-            method = getattr(plane, name, None)
-            if method is None:
-                raise grpclib.GRPCError(Status.UNIMPLEMENTED, f"the stand-in has no {name}")
-            more = (self._task,) if name in OF_A_CONTAINER else ()
-            await stream.send_message(await method(request, *more))
-
-        return serve
-
-
-def _nothing() -> Any:
-    return empty_pb2.Empty()
-
-
-def _function(request: api_pb2.FunctionCreateRequest) -> Any:
-    """The definition, which a client with a list of GPUs sends in another place: its first choice stands for it."""
-    if not request.HasField("function_data"):
-        return request.function
-    function = api_pb2.Function()
-    function.CopyFrom(request.function_data.ranked_functions[0].function)
-    return function
-
-
-def _data(request: api_pb2.FunctionCreateRequest) -> api_pb2.FunctionData:
-    """What a client of today reads, also of a function with one kind of machine."""
-    data = api_pb2.FunctionData()
-    data.CopyFrom(request.function_data)
-    if not data.ranked_functions:
-        data.ranked_functions.add(rank=1, function=request.function)
-    return data
-
-
-def _metadata(name: str, function: Any) -> api_pb2.FunctionHandleMetadata:
-    metadata = api_pb2.FunctionHandleMetadata(
-        function_name=name,
-        function_type=function.function_type,
-        supported_input_formats=function.supported_input_formats,
-        supported_output_formats=function.supported_output_formats,
-    )
-    for method, definition in function.method_definitions.items():
-        metadata.method_handle_metadata[method].CopyFrom(
-            api_pb2.FunctionHandleMetadata(
-                function_name=definition.function_name,
-                function_type=definition.function_type,
-                is_method=True,
-                use_method_name=method,
-                supported_input_formats=definition.supported_input_formats,
-                supported_output_formats=definition.supported_output_formats,
-            )
-        )
-    return metadata
+        return empty_pb2.Empty()

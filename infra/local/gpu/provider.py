@@ -30,6 +30,10 @@ MOST_CONTAINERS = 2
 INHERITED = ("PATH", "HOME", "TMPDIR", "LANG", "LD_LIBRARY_PATH")
 
 
+class DeployFailed(Exception):
+    """Holds what `modal deploy` said."""
+
+
 class Provider:
     """A context manager. `folder` gets a log for each container, `variables` are added to their environment."""
 
@@ -65,16 +69,18 @@ class Provider:
         return self.plane.environment
 
     def deploy(self) -> str:
-        """`modal deploy gpu_app.py`; what it printed. Raises CalledProcessError."""
+        """`modal deploy gpu_app.py`; what it printed. Raises DeployFailed."""
         token = {"MODAL_TOKEN_ID": TOKEN_ID, "MODAL_TOKEN_SECRET": TOKEN_SECRET}
         done = subprocess.run(
             [sys.executable, "-m", "modal", "deploy", str(APP)],
             env=_inherited() | self.plane.environment | token,
             cwd=ROOT,
             capture_output=True,
-            check=True,
+            check=False,
             text=True,
         )
+        if done.returncode != 0:
+            raise DeployFailed(done.stdout + done.stderr)
         return done.stdout
 
     def keep_token(self, secrets: Any, name: str = "tessera/modal") -> None:
