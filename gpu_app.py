@@ -86,12 +86,9 @@ class Upscaler:
     def run(self, job: dict[str, Any]) -> dict[str, Any]:
         """A job as `tessera.job.Job.packed` gives it; its Outcome. Links are in no message and in no log."""
         from tessera.job import Job
-        from tessera_engine import transfer, worker
+        from tessera_engine import worker
 
-        try:
-            outcome = worker.run(Job.unpacked(job["packed"]), stand_in=STAND_IN)
-        except transfer.StorageUnreachable:
-            raise ConnectionError("no answer from storage") from None  # whose cause would show a link
+        outcome = worker.run(Job.unpacked(job["packed"]), stand_in=STAND_IN)
         return outcome.model_dump(mode="json", exclude_none=True)
 
     @modal.method()

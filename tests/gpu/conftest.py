@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from copy import deepcopy
 from typing import Any
 
-import boto3
 import cbor2
 import pytest
 from modal_proto import api_pb2
@@ -21,7 +20,7 @@ from infra.local.gpu.control import TOKEN_ID, TOKEN_SECRET, ControlPlane
 from infra.local.gpu.definitions import Call, Deployed
 from infra.local.gpu.provider import Provider
 from infra.local.transactions import as_aws
-from tests.world import REGION, World, make_world, template
+from tests.world import World, make_world, session, template
 
 SECRET = "tessera/modal"
 TOKEN = Token(TOKEN_ID, TOKEN_SECRET)
@@ -66,7 +65,7 @@ def world(plane: ControlPlane, monkeypatch: pytest.MonkeyPatch) -> Iterator[Worl
     """A deployment with Worker=modal."""
     with mock_aws(), as_aws():
         token = json.dumps({"token_id": TOKEN_ID, "token_secret": TOKEN_SECRET})
-        boto3.client("secretsmanager", region_name=REGION).create_secret(Name=SECRET, SecretString=token)
+        session().client("secretsmanager").create_secret(Name=SECRET, SecretString=token)
         yield make_world(monkeypatch, worker="modal", modal_secret=SECRET)
 
 

@@ -326,3 +326,20 @@ def test_past_the_deadline_the_credit_goes_back_though_modal_is_down(
     with pytest.raises(ExceptionGroup):
         world.watchdog()
     assert (customer.status, customer.paid()) == ("failed", 0)
+
+
+def test_a_second_attempt_is_not_judged_by_the_first_one_s_call(
+    world: World, plane: ControlPlane, customer: Customer, impatient: None
+) -> None:
+    dispatch(world, plane)
+    calls(plane)[0].end(**ended("INTERNAL_FAILURE"))
+    lease_over(world)
+    world.watchdog()
+    plane.answers["FunctionMap"] = SILENCE
+    assert dispatch(world, plane) == []
+    world.clock.forward(91)
+    world.watchdog()
+    plane.answers.clear()
+    (job,) = dispatch(world, plane)
+    assert job.attempt == 2
+    finish(world, customer, job)
