@@ -2,6 +2,7 @@
 PYTHON ?= python3
 PORT ?= 8000
 STATE ?= var
+STACK ?= tessera
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 export SAM_CLI_TELEMETRY = 0
 
@@ -9,10 +10,11 @@ VENV := .venv/bin
 INSTALL := $(VENV)/python -m pip install -qq --constraint constraints.txt
 SOURCES := layers/core/python:layers/engine/python:functions:client
 
-.PHONY: demo serve test test-torch fuzz fuzz-api check bench bench-engine models train quantise sam-check build clean
+.PHONY: demo serve test test-torch fuzz fuzz-api check bench bench-engine models train quantise sam-check build deploy deploy-gpu \
+	clean
 
-demo: .venv/local  ## Upscale the bundled sample, or IMAGE=path, on this machine and show every hop.
-	@$(VENV)/python -m infra.local demo $(if $(IMAGE),"$(IMAGE)")
+demo: $(if $(WORKER),.venv/test,.venv/local)  ## Upscale the bundled sample, or IMAGE=path, on this machine and show every hop. WORKER=modal: by gpu_app.py.
+	@$(VENV)/python -m infra.local demo $(if $(IMAGE),"$(IMAGE)") $(if $(WORKER),--param Worker=$(WORKER))
 
 serve: .venv/local  ## The stack in the foreground; PORT=, API_KEY=, STATE=, PARAMS="Name=Value ..." can be given.
 	@$(VENV)/python -m infra.local serve --port $(PORT) --state $(STATE) $(if $(API_KEY),--api-key "$(API_KEY)") \
@@ -58,6 +60,15 @@ sam-check: .venv-sam/done  ## SAM's own reading of the template; no account need
 
 build: sam-check  ## Packages for `sam deploy`.
 	PATH="$(CURDIR)/.venv-sam/bin:$$PATH" .venv-sam/bin/sam build --template template.yaml
+
+deploy: build  ## The service to AWS: BUCKET=name, and STACK=, WORKER=cpu|modal, PARAMS="Name=Value ..." as you wish.
+	@test -n "$(BUCKET)" || { echo "error: BUCKET=name is needed, for example tessera-<account>-<region>" >&2; exit 1; }
+	PATH="$(CURDIR)/.venv-sam/bin:$$PATH" .venv-sam/bin/sam deploy --stack-name $(STACK) --resolve-s3 \
+		--capabilities CAPABILITY_IAM --no-fail-on-empty-changeset \
+		--parameter-overrides BucketName=$(BUCKET) $(if $(WORKER),Worker=$(WORKER)) $(PARAMS)
+
+deploy-gpu: .venv/test  ## gpu_app.py to Modal, checked before and after; infra/modal.md.
+	$(VENV)/python -m infra.deploy_gpu
 
 clean:
 	rm -rf .venv .venv-fuzz .venv-oracle .venv-sam .venv-torch .venv-training .aws-sam var build
