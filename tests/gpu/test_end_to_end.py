@@ -79,7 +79,7 @@ def test_a_picture_is_the_one_that_the_engine_makes(stack: Stack, session: Sessi
     source = noise(48)
     status = watched(stack, session, session.start(session.upload(source), scale="4", saveImageAs="png"))
     assert (status["status"], status["deductedCredits"]) == ("completed", 1)
-    recipe = Recipe(operations=(Upscale(model="tessera-fidelity", scale=4), Encode(format="png")))
+    recipe = Recipe(operations=(Upscale(model="upscayl-standard-4x", scale=4), Encode(format="png")))
     limits = Limits(max_input_pixels=10**6, max_output_pixels=10**8)
     made = carry_out(recipe, source, limits, stand_in="allow", listener=lambda done: None)
     assert session.http.get(status["files"][0]["downloadLink"]).content == made.encoded

@@ -134,7 +134,7 @@ def test_another_account_is_never_shown_a_result(world: World) -> None:
 
 def test_an_account_can_differ_from_the_deployment(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     def operator(*words: str) -> None:
-        admin.run(world.services, admin.parser().parse_args(["--stack", "x", "reuse", key, *words]))
+        admin.run(world.services, admin.parser().parse_args(["--stack", "x", "reuse", key, *words]), {})
 
     key = world.account()
     finish(world, key)
