@@ -26,8 +26,8 @@ test: .venv/test  ## All tests.
 test-torch: .venv-torch/done  ## The real networks on PyTorch, with weights from WEIGHTS=folder where there are any.
 	$(if $(WEIGHTS),TESSERA_TEST_WEIGHTS="$(WEIGHTS)") .venv-torch/bin/python -m pytest -q --confcutdir=tests/torch tests/torch
 
-fuzz: .venv/test  ## FUZZ=10000 damaged files of all formats through the decoder; `make test` takes 2,000.
-	FUZZ=$(or $(FUZZ),10000) $(VENV)/python -m pytest -q -s tests/unit/engine/test_fuzz.py
+fuzz: .venv/test  ## FUZZ=100000 damaged files of all formats through the decoder; `make test` takes 10,000.
+	FUZZ=$(or $(FUZZ),100000) $(VENV)/python -m pytest -q -s tests/unit/engine/test_fuzz.py
 
 fuzz-api: .venv/test .venv-fuzz/done  ## Random requests by the dialects' OpenAPI documents; EXAMPLES= per operation, SEED=.
 	PYTHONPATH=$(SOURCES) $(VENV)/python -m tests.fuzz --schemathesis .venv-fuzz/bin/schemathesis $(if $(EXAMPLES),--examples $(EXAMPLES)) $(if $(SEED),--seed $(SEED))

@@ -15,7 +15,7 @@ from tessera_engine.picture import Band, Picture, Pixels, gathered
 from tessera_engine.rows import Cutter
 
 PEAK = 99.0  # dB, for pictures that are equal
-CHUNK = 64  # rows of the source that are read at once
+CHUNK = 16  # rows of the source that are read at once
 EVERY = 2  # the first of so many rows is compared: half the time, and no tile is missed
 NEARBY = (-2, -1, 1, 2)  # source pixels from a border, where the gradients that it is compared with lie
 
