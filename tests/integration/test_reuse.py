@@ -181,6 +181,20 @@ def test_an_expired_result_is_not_copied_though_it_still_lies_there(world: World
     finish(world, key)
 
 
+def test_the_row_goes_with_what_it_names(world: World) -> None:
+    key = world.account()
+    finish(world, key)
+    account = f"ACCOUNT#{accounts.credential(world.services, key).account}"
+
+    def rows() -> int:
+        return sum(row["sk"].startswith("REUSE#") for row in world.services.table.query_partition(account))
+
+    assert rows() == 1
+    world.clock.forward(world.services.settings.result_retention_seconds + 120)
+    cleanup.sweep(world.services)
+    assert rows() == 0
+
+
 @pytest.mark.parametrize("kind", ["results", "reports"])
 def test_a_result_that_was_deleted_is_made_again_and_that_one_is_reused(world: World, kind: str) -> None:
     key = world.account()

@@ -24,7 +24,7 @@ from tessera.recipe import Recipe
 from tessera.reports import read_report
 from tessera.settings import SECONDS, Settings
 from tessera.storage import AttemptKey
-from tessera.table import Key, Put
+from tessera.table import Key, Put, due_shard
 from tessera.tasks import File, file_key
 from tessera.uploads import Upload
 
@@ -131,4 +131,5 @@ def _at_work(services: Services, at: AttemptKey) -> bool:
 def _name(services: Services, row: Key, at: AttemptKey) -> None:
     expires = services.now_ms() + services.settings.result_retention_ms
     known = Known(task=at.task, nn=at.nn, attempt=at.attempt, expires=expires)
-    services.table.put(Put(row.as_item() | known.model_dump() | {"ttl": expires // SECONDS}))
+    ends = {"ttl": expires // SECONDS, "due_pk": f"EXPIRES#{due_shard(row.sk)}", "due_ms": expires}
+    services.table.put(Put(row.as_item() | known.model_dump() | ends))

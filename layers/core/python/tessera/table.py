@@ -5,7 +5,7 @@
     KEY#<sha256>     KEY                pointer to account
     ACCOUNT#<id>     UPLOAD#<id>        uploads.Upload                                    EXPIRES#<shard> | ms
     ACCOUNT#<id>     CREDIT#<id>        credits.Entry
-    ACCOUNT#<id>     REUSE#<sha256>     reuse.Known
+    ACCOUNT#<id>     REUSE#<sha256>     reuse.Known                                       EXPIRES#<shard> | ms
     ACCOUNT#<id>     ONCE#<sha256>      idempotency.Once                                  EXPIRES#<shard> | ms
     TASK#<n>         TASK               tasks.Task           ACCOUNT#<id> | TASK#<ms>#~   EXPIRES#<shard> | ms
     TASK#<n>         FILE#<nn>          tasks.File           ACCOUNT#<id> | TASK#<ms>#nn  WATCH#<shard>   | ms
