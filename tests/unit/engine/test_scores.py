@@ -29,13 +29,16 @@ class Repeating:
         return changed.clip(0, 255).astype(np.uint8).repeat(self.scale, axis=0).repeat(self.scale, axis=1)
 
 
+def quiet(_: int) -> None:
+    pass
+
+
 def scored(network: tiling.Network, pixels: Pixels, tile: int, source: Pixels | None = None) -> Scores:
     scores = Scores()
-    measured = Measured(
-        Enlargement(network, pixels, None, b"", tile, lambda _: None), pixels if source is None else source, scores
-    )
+    enlarged = Enlargement(network, pixels, None, b"", tile, quiet)
+    measured = Measured(enlarged, quiet, pixels if source is None else source, scores)
     bands = list(measured.bands())
-    assert np.array_equal(np.concatenate([band.pixels for band in bands]), measured.raster.whole().pixels)
+    assert np.array_equal(np.concatenate([band.pixels for band in bands]), enlarged.whole().pixels)
     return scores
 
 

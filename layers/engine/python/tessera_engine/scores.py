@@ -9,9 +9,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from tessera_engine.derived import Derived
 from tessera_engine.encoders import image_of
 from tessera_engine.enlargement import Enlargement
-from tessera_engine.picture import Band, Picture, Pixels, gathered
+from tessera_engine.picture import Band, Pixels
 from tessera_engine.rows import Cutter
 
 PEAK = 99.0  # dB, for pictures that are equal
@@ -34,46 +35,23 @@ class Scores:
 
 
 @dataclass(frozen=True)
-class Measured:
-    """The enlargement itself. When all its bands have gone by, `scores` are those of it and of `source`, (h, w, c),
-    from which it was made in one pass or more: its sides are multiples of the source's.
+class Measured(Derived):
+    """The enlargement itself. When all its bands have gone by, `scores` are those of it and of `original`, (h, w, c),
+    from which it was made in one pass or more: its sides are multiples of the original's.
     """
 
-    raster: Enlargement
-    source: Pixels
+    source: Enlargement
+    original: Pixels
     scores: Scores
 
-    @property
-    def width(self) -> int:
-        return self.raster.width
-
-    @property
-    def height(self) -> int:
-        return self.raster.height
-
-    @property
-    def channels(self) -> int:
-        return self.raster.channels
-
-    @property
-    def has_alpha(self) -> bool:
-        return self.raster.has_alpha
-
-    @property
-    def exif(self) -> bytes:
-        return self.raster.exif
-
     def bands(self) -> Iterator[Band]:
-        scale = self.raster.width // self.source.shape[1]
-        fidelity, seams = Fidelity(self.source, scale), Seams(self.raster.borders, scale)
-        for band in self.raster.bands():
+        scale = self.source.width // self.original.shape[1]
+        fidelity, seams = Fidelity(self.original, scale), Seams(self.source.borders, scale)
+        for band in self.source.bands():
             fidelity.write(band.pixels)
             seams.write(band.pixels)
             yield band
         self.scores.fidelity, self.scores.seam = fidelity.decibels(), seams.ratio()
-
-    def whole(self) -> Picture:
-        return gathered(self)
 
 
 class Fidelity:

@@ -89,7 +89,7 @@ def upscale(work: Work, options: Upscale, tools: Tools) -> Work:
     scores = Scores()
     enlarged = replace(
         work,
-        raster=Measured(enlargement, seen, scores),
+        raster=Measured(enlargement, tools.done, seen, scores),
         model=choice.model.name,
         stand_in=work.stand_in or choice.stand_in,
         scores=scores,
