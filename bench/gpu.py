@@ -61,15 +61,19 @@ class Subject:
     theirs: Callable[[], Any]
 
     def load(self, *, half: bool) -> TorchNetwork:
-        return backend.load(((self.file.name, self.file.read_bytes()),), 1.0, half_safe=half)
+        return backend.load(((self.file.name, self.file.read_bytes()),), 1.0, half_safe=half, device=device())
 
 
 def cuda() -> bool:
     return bool(torch.cuda.is_available())
 
 
+def device() -> str:
+    return "cuda" if cuda() else "cpu"
+
+
 def device_name() -> str:
-    return torch.cuda.get_device_name() if cuda() else "CPU"
+    return str(torch.cuda.get_device_name()) if cuda() else "CPU"
 
 
 # ---------------------------------------------------------------- networks
@@ -113,11 +117,11 @@ def saved(net: Architecture, file: Path) -> Path:
     return file
 
 
-def flop(net: Architecture, device: torch.device) -> float:
+def flop(net: Architecture, where: torch.device) -> float:
     """Multiplications and additions of a forward pass per pixel of the input."""
     side = 16
     with FlopCounterMode(display=False) as counter, torch.no_grad():
-        net(torch.zeros((1, 3, side, side), device=device))
+        net(torch.zeros((1, 3, side, side), device=where))
     return float(counter.get_total_flops()) / side**2
 
 
@@ -135,16 +139,16 @@ def synchronised(work: Candidate) -> Candidate:
 
 def gemm(side: int) -> Candidate:
     """Half precision on CUDA, single on the CPU, as the networks run there."""
-    kind, device = (torch.float16, "cuda") if cuda() else (torch.float32, "cpu")
-    generator = torch.Generator(device).manual_seed(3)
-    first, second = (torch.randn((side, side), generator=generator, dtype=kind, device=device) for _ in range(2))
+    kind = torch.float16 if cuda() else torch.float32
+    generator = torch.Generator(device()).manual_seed(3)
+    first, second = (torch.randn((side, side), generator=generator, dtype=kind, device=device()) for _ in range(2))
     product = torch.empty_like(first)
     return partial(torch.matmul, first, second, out=product)
 
 
-def resident(pixels: Pixels, device: torch.device) -> Any:
+def resident(pixels: Pixels, where: torch.device) -> Any:
     """uint8 (h, w, 3) to float32 (1, 3, h, w) on the device, in the layout in which the engine hands it over."""
-    values = torch.from_numpy(pixels).to(device).permute(2, 0, 1)[None].to(torch.float32).div(255)
+    values = torch.from_numpy(pixels).to(where).permute(2, 0, 1)[None].to(torch.float32).div(255)
     return values.contiguous(memory_format=torch.channels_last)
 
 
@@ -161,12 +165,14 @@ def enhance(restorer: Any, pixels: Pixels) -> Pixels:
 
 
 def restorer(subject: Subject, tile: int) -> Any:
-    return oracle.restorer(subject.file, subject.theirs(), tile=tile, tile_pad=THEIR_PAD, half=cuda())
+    net = subject.theirs()
+    return oracle.restorer(subject.file, net, device=device(), tile=tile, tile_pad=THEIR_PAD, half=cuda())
 
 
 # ---------------------------------------------------------------- figures
 def figures(subject: Subject, size: Size) -> Row:
     """`..._of_...` are ratios of rates, more is better; `theirs_over_engine` is a ratio of times."""
+    torch.cuda.empty_cache()  # the engine plans its tiles by what is free
     times, peaks = speeds(subject, size)
     network = subject.load(half=False)
     needed = flop(network.net, network.device) * size.picture[0] * size.picture[1]
@@ -176,7 +182,7 @@ def figures(subject: Subject, size: Size) -> Row:
         "raw_tflops": needed / times["raw"] / 1e12,
         "raw_of_gemm": needed / times["raw"] / product,
         "engine_of_raw": times["raw"] / times["engine"],
-        "seconds": times,
+        "ms": {name: 1000 * value for name, value in times.items()},
         "tiled_levels": tiled_levels(subject, size),
     }
     if peaks:

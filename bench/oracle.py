@@ -45,12 +45,19 @@ def mend_torchvision() -> None:
     sys.modules.setdefault(moved.__name__, moved)
 
 
-def restorer(weights: Path, net: Any, *, tile: int, tile_pad: int, half: bool = False) -> Any:
-    """RealESRGANer for x4 weights of `net`'s shape, on CUDA where it is at hand."""
+def restorer(weights: Path, net: Any, *, device: str, tile: int, tile_pad: int, half: bool = False) -> Any:
+    """RealESRGANer for x4 weights of `net`'s shape."""
     from realesrgan import RealESRGANer
 
     return RealESRGANer(
-        scale=4, model_path=str(weights), model=net, tile=tile, tile_pad=tile_pad, pre_pad=0, half=half
+        scale=4,
+        model_path=str(weights),
+        model=net,
+        tile=tile,
+        tile_pad=tile_pad,
+        pre_pad=0,
+        half=half,
+        device=device,
     )
 
 
@@ -74,7 +81,7 @@ def swapped(pixels: Pixels) -> Pixels:
 
 
 def theirs(weights: Path, convolutions: int, tile: int, tile_pad: int) -> Callable[[Pixels], Pixels]:
-    made = restorer(weights, compact(convolutions), tile=tile, tile_pad=tile_pad)
+    made = restorer(weights, compact(convolutions), device="cpu", tile=tile, tile_pad=tile_pad)
     return lambda pixels: swapped(made.enhance(swapped(pixels))[0])
 
 
