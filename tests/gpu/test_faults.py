@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 from botocore.exceptions import EndpointConnectionError
 from tessera import lifecycle
@@ -13,21 +11,10 @@ from infra.local.gpu.control import ControlPlane
 from infra.local.gpu.definitions import Call
 from tests.gpu.conftest import job_of
 from tests.gpu.test_lifecycle import Customer
-from tests.world import InjectedFaultError, World
+from tests.world import InjectedFaultError, World, delivered
 
 CALLS_OF_FLOW = 13  # from the work message to the end of the file; a test holds it
 CONTAINERS = range(7, 11)  # of them: what the container writes by its links, which `test_end_to_end` kills
-
-
-def delivered(handle: Any) -> None:
-    """As SQS does it: again, until it is done."""
-    for _ in range(3):
-        try:
-            handle()
-            return
-        except (InjectedFaultError, EndpointConnectionError, ExceptionGroup):
-            continue
-    raise AssertionError("one fault broke three deliveries")
 
 
 def flow(world: World, plane: ControlPlane) -> None:

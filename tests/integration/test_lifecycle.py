@@ -15,7 +15,7 @@ from tessera.job import Job, JobError, Outcome
 from tessera.recipe import Encode, Recipe, Upscale
 from tessera.storage import AttemptKey
 
-from tests.world import InjectedFaultError, World, key_of, png
+from tests.world import InjectedFaultError, World, delivered, key_of, png
 
 RECIPE = Recipe(operations=(Upscale(model="upscayl-standard-4x", scale=4), Encode(format="png")))
 CORRUPT = Outcome(
@@ -434,14 +434,3 @@ def flow(world: World, key: str, upload: dict[str, Any], s3_key: str) -> None:
             delivered(lambda result=result: world.result_event(result))  # type: ignore[misc]
         world.clock.forward(world.services.settings.lease_seconds + 1)
         delivered(world.watchdog)
-
-
-def delivered(handle: Any) -> None:
-    """As SQS does it: again, until it is done."""
-    for _ in range(3):
-        try:
-            handle()
-            return
-        except (InjectedFaultError, EndpointConnectionError, ExceptionGroup):
-            continue
-    raise AssertionError("one fault broke three deliveries")
