@@ -280,15 +280,34 @@ def png(width: int = 6, height: int = 4) -> bytes:
     return encoded(Image.new("RGB", (width, height), (200, 30, 60)))
 
 
+class Session:
+    """A boto3 session that makes each client once."""
+
+    def __init__(self) -> None:
+        self._session = boto3.Session("testing", "testing", region_name=REGION)
+        self._clients: dict[str, Any] = {}
+
+    def client(self, name: str, **options: Any) -> Any:
+        if name not in self._clients:
+            self._clients[name] = self._session.client(name, **options)
+        return self._clients[name]
+
+
 @cache
-def session() -> boto3.Session:
-    """One for all worlds: reading the service models is a quarter of what a world costs."""
-    return boto3.Session("testing", "testing", region_name=REGION)
+def outside() -> Session:
+    """One for all worlds: reading the service models and making clients is half of what a world costs."""
+    return Session()
+
+
+@cache
+def inside() -> Session:
+    """The services' own, whose calls are counted and made to fail."""
+    return Session()
 
 
 def make_world(monkeypatch: Any, **settings: Any) -> World:
     """Inside moto's mock_aws."""
-    sqs, s3, dynamodb = (session().client(name) for name in ("sqs", "s3", "dynamodb"))
+    sqs, s3, dynamodb = (outside().client(name) for name in ("sqs", "s3", "dynamodb"))
     s3.create_bucket(Bucket="tessera-test", CreateBucketConfiguration={"LocationConstraint": REGION})
     table = template()["Resources"]["Table"]["Properties"]
     made = ("AttributeDefinitions", "KeySchema", "GlobalSecondaryIndexes", "BillingMode")
@@ -300,13 +319,14 @@ def make_world(monkeypatch: Any, **settings: Any) -> World:
             table="tessera-test", bucket="tessera-test", work_queue_url=queues["work"], job_queue_url=queues["jobs"],
             **settings,
         ),
-        session(),
+        inside(),
         now_ms=clock,
     )  # fmt: skip
     world = World(services, clock, sqs)
     for client in (services.work.client, services.table.client, services.storage.client):
-        client.meta.events.register("before-call.*.*", world._before)
-        client.meta.events.register("after-call.*.*", world._after)
+        for event, handler in (("before-call.*.*", world._before), ("after-call.*.*", world._after)):
+            client.meta.events.unregister(event, unique_id=event)  # the world's before this one
+            client.meta.events.register(event, handler, unique_id=event)
     composition.services.cache_clear()
     for module in ("on_upload.app", "on_result.app", "upscayl.app"):
         monkeypatch.setattr(f"{module}.services", lambda: services)

@@ -20,7 +20,7 @@ from infra.local.gpu.control import TOKEN_ID, TOKEN_SECRET, ControlPlane
 from infra.local.gpu.definitions import Call, Deployed
 from infra.local.gpu.provider import Provider
 from infra.local.transactions import as_aws
-from tests.world import World, make_world, session, template
+from tests.world import World, make_world, outside, template
 
 SECRET = "tessera/modal"
 TOKEN = Token(TOKEN_ID, TOKEN_SECRET)
@@ -65,7 +65,7 @@ def world(plane: ControlPlane, monkeypatch: pytest.MonkeyPatch) -> Iterator[Worl
     """A deployment with Worker=modal."""
     with mock_aws(), as_aws():
         token = json.dumps({"token_id": TOKEN_ID, "token_secret": TOKEN_SECRET})
-        session().client("secretsmanager").create_secret(Name=SECRET, SecretString=token)
+        outside().client("secretsmanager").create_secret(Name=SECRET, SecretString=token)
         yield make_world(monkeypatch, worker="modal", modal_secret=SECRET)
 
 

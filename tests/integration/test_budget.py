@@ -86,7 +86,7 @@ def test_a_clock_that_is_behind_counts_in_the_day_that_has_begun(world: World) -
         take(world)
 
 
-def test_a_hundred_at_once_get_past_neither_cap_nor_midnight(world: World) -> None:
+def test_a_hundred_at_once_get_past_neither_cap_nor_midnight(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     budget.set_cap(world.services.table, 17)
     take(world)
     world.clock.forward(DAY)
@@ -96,7 +96,7 @@ def test_a_hundred_at_once_get_past_neither_cap_nor_midnight(world: World) -> No
         with lock:  # moto is not thread-safe
             return real(**write)
 
-    world.services.table.client.update_item = one_at_a_time  # type: ignore[method-assign, assignment]
+    monkeypatch.setattr(world.services.table.client, "update_item", one_at_a_time)
 
     def taken(_: int) -> bool:
         try:

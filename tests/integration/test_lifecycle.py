@@ -318,7 +318,9 @@ def test_progress_never_goes_back_when_a_file_is_tried_again(world: World) -> No
 # ---------------------------------------------------------------- money
 
 
-def test_a_hundred_parallel_starts_with_credit_for_one_make_one_task_and_one_charge(world: World) -> None:
+def test_a_hundred_parallel_starts_with_credit_for_one_make_one_task_and_one_charge(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
     key = world.account(1)
     upload = world.upload(key, png())
     who = accounts.credential(world.services, key)
@@ -336,7 +338,7 @@ def test_a_hundred_parallel_starts_with_credit_for_one_make_one_task_and_one_cha
         with lock:
             return real(**items)
 
-    world.services.table.client.transact_write_items = one_at_a_time  # type: ignore[method-assign]
+    monkeypatch.setattr(world.services.table.client, "transact_write_items", one_at_a_time)
     with ThreadPoolExecutor(16) as pool:
         accepted = [task for task in pool.map(start, range(100)) if task is not None]
     assert len(accepted) == 1
@@ -345,7 +347,9 @@ def test_a_hundred_parallel_starts_with_credit_for_one_make_one_task_and_one_cha
     settled(world, key, 1)
 
 
-def test_a_start_whose_answer_was_lost_is_repeated_without_a_second_task(world: World) -> None:
+def test_a_start_whose_answer_was_lost_is_repeated_without_a_second_task(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
     key = world.account(3)
     upload = world.upload(key, png())
     real = world.services.table.client.transact_write_items
@@ -354,7 +358,7 @@ def test_a_start_whose_answer_was_lost_is_repeated_without_a_second_task(world: 
         real(**items)
         return real(**items)
 
-    world.services.table.client.transact_write_items = twice  # type: ignore[method-assign]
+    monkeypatch.setattr(world.services.table.client, "transact_write_items", twice)
     who = accounts.credential(world.services, key)
     starts.start(world.services, who, (starts.Wanted.of(upload["fileName"]),), RECIPE)
     assert world.balance(key) == 2

@@ -38,10 +38,12 @@ class ControlPlane:
     """A context manager; `url` is what MODAL_SERVER_URL has to be.
 
     In the server's thread `wanted` is called when an input waits and no container of its function is idle, and
-    `terminate` with a container that is to be ended together with its call.
+    `terminate` with a container that is to be ended together with its call. So is `fault`, with the container that asks
+    or "" for a client, the request's name and "before" or "after" it is carried out: what it raises is the answer.
     """
 
     def __init__(self) -> None:
+        self.fault: Callable[[str, str, str], None] = lambda task, name, moment: None
         self.wanted: Callable[[str], None] = lambda function_id: None
         self.terminate: Callable[[str], None] = lambda task: None
         self.tokens = {TOKEN_ID: TOKEN_SECRET}
@@ -131,7 +133,10 @@ class ControlPlane:
         method = getattr(self, name, None)
         if method is None:
             raise grpclib.GRPCError(Status.UNIMPLEMENTED, f"the stand-in has no {name}")
-        return await (method(request, task) if name in OF_A_CONTAINER else method(request))
+        self.fault(task, name, "before")
+        answer = await (method(request, task) if name in OF_A_CONTAINER else method(request))
+        self.fault(task, name, "after")
+        return answer
 
     async def _stop(self) -> None:
         for door in self._doors.values():

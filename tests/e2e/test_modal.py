@@ -1,7 +1,8 @@
 """The whole service with Worker=modal: the Lambda code of the cloud, Modal's client, Modal's container runtime.
 
-Containers and control plane die in the middle of a task, which is done and paid for once all the same. A dispatcher's
-death heals after SPAWN_LEASE, for which test_lifecycle has a clock of its own.
+Containers die at each of their steps, the control plane in the middle of a task, which is done and paid for once all
+the same. `tests/gpu` has the like for each call of dispatcher, watchdog and client, with a clock of its own: a
+dispatcher's death heals after SPAWN_LEASE.
 """
 
 from __future__ import annotations
@@ -21,12 +22,15 @@ from tessera.recipe import Encode, Recipe, Upscale
 from tessera_engine.pipeline import carry_out
 
 from infra.local.gpu.provider import Provider
+from infra.local.guard import Guard
+from infra.local.server import Answer, Request
 from infra.local.stack import Stack
 from tests.e2e.conftest import PATIENCE, Session, session_of
 from tests.gpu.conftest import TOKEN
 from tests.world import encoded
 
 PARAMETERS = {"Worker": "modal", "LeaseSeconds": "2"}
+STEPS = ("PUT reports", "GET uploads", "PUT thumbnails", "PUT reports", "PUT results")  # of a container, in order
 
 
 @pytest.fixture(scope="module")
@@ -99,6 +103,63 @@ def test_a_container_that_is_killed_is_replaced(stack: Stack, session: Session, 
     status = watched(stack, session, task)
     assert (status["status"], status["deductedCredits"]) == ("completed", 1)
     assert provider.plane.calls[call].tries == 2
+
+
+@pytest.fixture
+def strike(provider: Provider, monkeypatch: pytest.MonkeyPatch) -> Callable[[int, str, int], list[str]]:
+    """`strike(number, moment, deaths)`: containers are killed when one makes its step of that number, before or after
+    it is carried out, so often. What is returned grows by every step that was the last one.
+    """
+    answer, last = Guard._answer, list[str]()
+
+    def armed(number: int, moment: str, deaths: int) -> list[str]:
+        made: dict[str, int] = {}  # steps by connection's owner: a container is its own, and dies with it
+
+        def told(guard: Guard, request: Request) -> Answer:
+            step = f"{request.method} {'/'.join(request.path.split('/')[2:3])}"
+            if len(last) >= deaths or "X-Amz-Signature" not in request.query or step not in STEPS:
+                return answer(guard, request)
+            (container,) = provider.running()
+            made[container] = place = made.get(container, -1) + 1
+            assert STEPS[place] == step
+            if place != number:
+                return answer(guard, request)
+            answered = answer(guard, request) if moment == "after" else Answer(503)
+            last.append(step)
+            assert provider.kill() == 1
+            return answered
+
+        monkeypatch.setattr(Guard, "_answer", told)
+        return last
+
+    return armed
+
+
+@pytest.mark.parametrize("deaths", [1, 2], ids=["once", "as often as Modal tries"])
+@pytest.mark.parametrize("moment", ["before", "after"])
+@pytest.mark.parametrize("number", range(len(STEPS)), ids=STEPS)
+def test_a_container_may_be_killed_at_any_step(
+    stack: Stack,
+    session: Session,
+    strike: Callable[[int, str, int], list[str]],
+    number: int,
+    moment: str,
+    deaths: int,
+) -> None:
+    last = strike(number, moment, deaths)
+    before = balance(stack)
+    status = watched(stack, session, session.start(session.upload(noise(24))))
+    assert last[0] == STEPS[number]
+    assert (status["status"], before - balance(stack)) == ("completed", 1)
+
+
+def balance(stack: Stack) -> int:
+    """Of the only account, with which its ledger agrees."""
+    rows = stack.client("dynamodb").scan(TableName=stack.table)["Items"]
+    (account,) = (row for row in rows if row["sk"]["S"] == "ACCOUNT")
+    amounts = (int(row["amount"]["N"]) for row in rows if row["sk"]["S"].startswith("CREDIT#"))
+    assert int(account["balance"]["N"]) == sum(amounts)
+    return int(account["balance"]["N"])
 
 
 def test_a_call_that_is_cancelled_is_followed_by_another(stack: Stack, session: Session, provider: Provider) -> None:
