@@ -87,14 +87,6 @@ def test_repeats_are_answered_by_the_engine_and_the_settings_that_made_them() ->
     assert read == [True, False]
 
 
-def test_no_policy_has_a_wildcard_action_but_the_one_that_denies() -> None:
-    for function in FUNCTIONS.values():
-        for policy in function.get("Policies", []):
-            for statement in policy["Statement"]:
-                actions = statement["Action"]
-                assert not any("*" in action for action in ([actions] if isinstance(actions, str) else actions))
-
-
 @pytest.mark.parametrize(("layer", "group"), [("dependencies", "api"), ("engine", "engine"), ("modal", "modal")])
 def test_layers_hold_what_is_tested_here(layer: str, group: str) -> None:
     groups = tomllib.loads((ROOT / "pyproject.toml").read_text())["dependency-groups"]
