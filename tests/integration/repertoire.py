@@ -137,8 +137,10 @@ class Walk:
     def the_end(self) -> None:
         wish = {"originalFileName": "a.png", "fileType": "image/png", "fileSize": 9, "multipart": True}
         assert self.cloud.post("/get-upload-url", wish, self.key)[0] == 200
+        self.cloud.upload(self.key, self.picture(), event=False)
+        self.cloud.lose("UploadEventQueue")
         for days in (2, self.cloud.services.settings.history_retention_days):
-            self.cloud.clock.forward(days * DAYS)
+            self.cloud.clock.forward(days * DAYS + 2 * 3600)
             self.cloud.tick("CleanupFunction")
         assert self.cloud.everything() == []
 
