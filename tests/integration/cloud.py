@@ -6,7 +6,7 @@ Storage tells the queues of template.yaml, queues feed their functions; what the
 from __future__ import annotations
 
 import importlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -34,6 +34,8 @@ class Cloud(World):
     template: Template
     deployment: Deployment
     recorder: Recorder
+    clients: list[Any]
+    """Those of all functions."""
 
     def call(self, function: str, event: Any) -> Any:
         """The function's handler, as Lambda calls it."""
@@ -52,9 +54,8 @@ class Cloud(World):
             if mapping.function == function:
                 bodies = self.take(self.queue(mapping.queue.removeprefix("tessera-")))
                 for first in range(0, len(bodies), mapping.batch_size):
-                    batch = bodies[first : first + mapping.batch_size]
-                    records = [{"messageId": str(n), "body": body} for n, body in enumerate(batch)]
-                    failed += len(self.call(function, {"Records": records})["batchItemFailures"])
+                    batch = records(*bodies[first : first + mapping.batch_size])
+                    failed += len(self.call(function, batch)["batchItemFailures"])
         return failed
 
     def tick(self, function: str) -> Any:
@@ -96,29 +97,40 @@ class Cloud(World):
         return [entry["Key"] for page in pages for entry in page.get("Contents", [])]
 
 
+def records(*bodies: str) -> dict[str, Any]:
+    """A queue's event."""
+    return {"Records": [{"messageId": str(n), "body": body} for n, body in enumerate(bodies)]}
+
+
 @contextmanager
-def deployed(monkeypatch: Any, parameters: dict[str, str]) -> Iterator[Cloud]:
+def deployed(
+    monkeypatch: Any, parameters: dict[str, str], watch: Callable[[Any], None] = lambda session: None
+) -> Iterator[Cloud]:
+    """`watch` is given the session before any client is made."""
     with ExitStack() as stack:
         for patch in (mock_aws(), events.as_aws(), multiparts.as_aws(), transactions.as_aws()):
             stack.enter_context(patch)
-        yield _deploy(monkeypatch, parameters)
+        session = boto3.Session("testing", "testing", region_name=REGION)
+        watch(session)
+        yield _deploy(monkeypatch, parameters, session)
 
 
-def _deploy(monkeypatch: Any, parameters: dict[str, str]) -> Cloud:
-    session = boto3.Session("testing", "testing", region_name=REGION)
+def _deploy(monkeypatch: Any, parameters: dict[str, str], session: boto3.Session) -> Cloud:
     recorder = Recorder(REGION, ACCOUNT)
     recorder.watch(session)
     template = Template(ROOT / "template.yaml", parameters, {"BucketName": BUCKET}, account=ACCOUNT, region=REGION)
     clients = Clients(session.client("s3"), session.client("sqs"), session.client("dynamodb"))
     deployment = deploy(template, clients, api_url="https://api.example.com")
     clock = Clock()
+    made: list[Any] = []
     for name, function in deployment.functions.items():
         module = importlib.import_module(function.handler.rpartition(".")[0])
         if name != UPSCALE_WORKER:  # it has no services
             services = build(Settings.from_environ(function.environment), session, now_ms=clock)
             monkeypatch.setattr(module, "services", lambda services=services: services)
+            made += [services.table.client, services.storage.client, services.work.client]
     own = Settings.from_environ(deployment.functions["DispatchFunction"].environment | {"TESSERA_WORKER": "cpu"})
     return Cloud(
         build(own, session, now_ms=clock), clock, clients.sqs,
-        template=template, deployment=deployment, recorder=recorder,
+        template=template, deployment=deployment, recorder=recorder, clients=made,
     )  # fmt: skip

@@ -57,11 +57,13 @@ class Recorder:
     region: str
     account: str
     used: dict[str, set[Right]] = field(default_factory=lambda: defaultdict(set))
+    calls: list[str] = field(default_factory=list)  # by all functions, in order
     _function: str | None = None
 
     def watch(self, session: Any) -> None:
         """All clients that the session makes from now on."""
         session.events.register("provide-client-params.*.*", self._asked)
+        session.events.register("before-call.*.*", self._called)
         session.events.register("after-call.s3.*", self._answered)
 
     @contextmanager
@@ -76,6 +78,10 @@ class Recorder:
         if self._function is not None:
             service = model.service_model.service_name
             self.used[self._function] |= set(getattr(self, f"_{service}")(model.name, params))
+
+    def _called(self, model: Any, **_: Any) -> None:
+        if self._function is not None:
+            self.calls.append(model.name)
 
     def _answered(self, http_response: Any, model: Any, **_: Any) -> None:
         if self._function is not None and model.name in TELL_OF_MISSING and http_response.status_code == 404:

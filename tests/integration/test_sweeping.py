@@ -7,61 +7,23 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
 
 import pytest
-from moto.dynamodb.models import dynamodb_backends
-from tessera import accounts, cleanup, ids, tasks, uploads
-from tessera.recipe import Recipe, Upscale
+from tessera import accounts, cleanup, ids, uploads
 from tessera.settings import DAYS, HOURS
-from tessera.table import DUE_SHARDS, Item, due_shard, serialize
-from tessera.tasks import File, Task
+from tessera.table import DUE_SHARDS, Item
 
 from infra.local import multiparts
-from infra.local.guard import ACCOUNT
-from tests.world import REGION, World, key_of, png
+from tests.integration.crowd import living, put, task_rows, upload_row
+from tests.world import World, key_of, png
 
 DAY = 86_400  # seconds
-RECIPE = Recipe(operations=(Upscale(model="upscayl-standard-4x", scale=4),))
-OWNER = "0123456789abcdef"
 WITHOUT_ROW = {"ListObjectsV2": 1, "ListMultipartUploads": 1}  # where nothing is left over
 A_PAGE_EACH = {"Query": DUE_SHARDS}
 
 
 class Killed(BaseException):
     """Not even a handler of all exceptions runs after it."""
-
-
-# ---------------------------------------------------------------- rows as they are, without a caller
-
-
-def put(rows: list[Item]) -> None:
-    """Straight into moto's table: ten thousand calls would take a minute."""
-    table = dynamodb_backends[ACCOUNT][REGION].tables["tessera-test"]
-    for row in rows:
-        table.put_item(serialize(row))
-
-
-def task_rows(number: int, created: int, expires: int) -> list[Item]:
-    facts: dict[str, Any] = {"account": OWNER, "recipe": RECIPE, "created": created}
-    task = Task(id=number, total=1, left=0, done=1, held=1, expires=expires, **facts)
-    file = File(task=number, nn=0, upload="0" * 32, name="a", original="a", deadline=created, state="done", **facts)
-    return [tasks.task_item(task, "nonce"), tasks.file_item(file)]
-
-
-def upload_row(number: int, expires: int) -> Item:
-    upload = f"{number:032x}"
-    due = {"due_pk": f"EXPIRES#{due_shard(upload)}", "due_ms": expires}
-    return {"pk": f"ACCOUNT#{OWNER}", "sk": f"UPLOAD#{upload}", "state": "uploaded", "etag": '"0"', "size": 9} | due
-
-
-def living(world: World, count: int) -> list[Item]:
-    """A task, its file and an upload for each three, none of which has to go today."""
-    now_ms = world.clock.ms
-    rows: list[Item] = []
-    for number in range(1, count // 3 + 2):
-        rows += [*task_rows(10**9 + number, now_ms, now_ms + DAYS), upload_row(10**9 + number, now_ms + HOURS)]
-    return rows[:count]
 
 
 def cost(world: World) -> dict[str, int]:
@@ -75,12 +37,15 @@ def cost(world: World) -> dict[str, int]:
 
 def test_g15_the_cost_is_the_same_beside_a_hundred_and_ten_thousand_living_rows(world: World) -> None:
     now_ms, costs = world.clock.ms, []
-    put(living(world, 100))
+    put(world.services, living(world.clock.ms, 100))
     for base in (0, 1000):
-        put([upload_row(base + number, now_ms - HOURS) for number in range(60)])
-        put([row for number in range(60) for row in task_rows(base + number, now_ms - DAYS, now_ms - HOURS)])
+        put(world.services, [upload_row(base + number, now_ms - HOURS) for number in range(60)])
+        put(
+            world.services,
+            [row for number in range(60) for row in task_rows(base + number, now_ms - DAYS, now_ms - HOURS)],
+        )
         costs.append(cost(world))
-        put(living(world, 10_000))
+        put(world.services, living(world.clock.ms, 10_000))
     assert costs[0] == costs[1]
     objects = {"DeleteObjects": 1 + 1}  # 60 uploads; 60 files of 12 possible objects
     rows = {"BatchWriteItem": 3, "TransactWriteItems": 1}  # 60 uploads in 25s; 60 tasks
@@ -89,7 +54,7 @@ def test_g15_the_cost_is_the_same_beside_a_hundred_and_ten_thousand_living_rows(
 
 @pytest.mark.parametrize(("count", "deletes", "writes"), [(0, 0, 0), (1, 1, 1), (1000, 1, 40), (2500, 3, 100)])
 def test_g19_objects_go_by_the_thousand_and_rows_by_25(world: World, count: int, deletes: int, writes: int) -> None:
-    put([upload_row(number, world.clock.ms - HOURS) for number in range(count)])
+    put(world.services, [upload_row(number, world.clock.ms - HOURS) for number in range(count)])
     expected = A_PAGE_EACH | WITHOUT_ROW | {"DeleteObjects": deletes, "BatchWriteItem": writes}
     assert cost(world) == {name: calls for name, calls in expected.items() if calls}
     assert cost(world) == A_PAGE_EACH | WITHOUT_ROW
@@ -97,7 +62,7 @@ def test_g19_objects_go_by_the_thousand_and_rows_by_25(world: World, count: int,
 
 def test_g19_more_than_a_page_of_every_shard_goes_in_one_round(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tessera.table.DUE_PAGE", 10)
-    put([upload_row(number, world.clock.ms - HOURS) for number in range(200)])
+    put(world.services, [upload_row(number, world.clock.ms - HOURS) for number in range(200)])
     assert cleanup.sweep(world.services)["uploads"] == 200
 
 
