@@ -53,6 +53,9 @@ bench-gpu: .venv-oracle/done  ## The public networks on one NVIDIA GPU, or a sma
 bench-control-plane: .venv/test  ## What the functions beside the worker cost: import, CPU, AWS calls, growth.
 	PYTHONPATH=$(SOURCES) $(VENV)/python -m bench.control_plane
 
+load: .venv/test  ## The stack under load for MINUTES=5 while its processes are killed; ends with 1 if anything is lost.
+	PYTHONPATH=$(SOURCES) $(VENV)/python -m bench.load $(if $(MINUTES),--minutes $(MINUTES))
+
 models: .venv-torch/done  ## The public networks: ARGS="list", "pull NAME", "verify".
 	@PYTHONPATH=$(SOURCES) .venv-torch/bin/python -m tessera_engine models $(or $(ARGS),list)
 
