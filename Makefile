@@ -10,7 +10,7 @@ VENV := .venv/bin
 INSTALL := $(VENV)/python -m pip install -qq --constraint constraints.txt
 SOURCES := layers/core/python:layers/engine/python:functions:client
 
-.PHONY: demo serve test test-torch fuzz fuzz-api check bench bench-engine bench-gpu models train quantise sam-check build deploy deploy-gpu \
+.PHONY: demo serve test test-torch fuzz fuzz-api check bench bench-control-plane bench-engine bench-gpu load models train quantise sam-check build deploy deploy-gpu \
 	clean
 
 demo: $(if $(WORKER),.venv/test,.venv/local)  ## Upscale the bundled sample, or IMAGE=path, on this machine and show every hop. WORKER=modal: by gpu_app.py.
@@ -49,6 +49,12 @@ bench-engine: .venv-oracle/done  ## The engine against its goals and other runti
 bench-gpu: .venv-oracle/done  ## The public networks on one NVIDIA GPU, or a small size of it on the CPU; BENCH_DATA=folder, OUT=file.
 	PYTHONPATH=$(SOURCES) .venv-oracle/bin/python -m bench.gpu $(if $(BENCH_DATA),--data "$(BENCH_DATA)") \
 		$(if $(OUT),--out "$(OUT)")
+
+bench-control-plane: .venv/test  ## What the functions beside the worker cost: import, CPU, AWS calls, growth.
+	PYTHONPATH=$(SOURCES) $(VENV)/python -m bench.control_plane
+
+load: .venv/test  ## The stack under load for MINUTES=5 while its processes are killed; ends with 1 if anything is lost.
+	PYTHONPATH=$(SOURCES) $(VENV)/python -m bench.load $(if $(MINUTES),--minutes $(MINUTES))
 
 models: .venv-torch/done  ## The public networks: ARGS="list", "pull NAME", "verify".
 	@PYTHONPATH=$(SOURCES) .venv-torch/bin/python -m tessera_engine models $(or $(ARGS),list)

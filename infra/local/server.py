@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import socket
 import socketserver
+import sys
 import threading
 import traceback
 from collections.abc import Callable, Sequence
@@ -116,7 +117,8 @@ class _Http(ThreadingHTTPServer):
                 continue  # its client was faster
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        traceback.print_exc()
+        if not isinstance(sys.exception(), ConnectionError):  # between two requests a client may go as it likes
+            traceback.print_exc()
 
 
 class _Handler(BaseHTTPRequestHandler):

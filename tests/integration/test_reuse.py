@@ -9,7 +9,7 @@ from botocore.exceptions import EndpointConnectionError
 from tessera import accounts, cleanup, ids, lifecycle, uploads
 from tessera.dispatch import FileRef
 from tessera.job import Job, Outcome, Report
-from tessera.storage import AttemptKey
+from tessera.storage import AttemptKey, upload_key
 
 from infra import admin
 from tests.integration.test_lifecycle import CORRUPT, HICCUP, delivered, settled
@@ -152,7 +152,7 @@ def test_the_uploads_pinned_bytes_count_not_what_lies_there_now(world: World) ->
     upload = world.upload(key, png(9, 9))
     world.start(key, upload)
     account = accounts.credential(world.services, key).account
-    world.services.storage.write(f"uploads/{account}/{uploads.upload_id(upload['fileName'])}", png())
+    world.services.storage.write(upload_key(account, uploads.upload_id(upload["fileName"])), png())
     assert len(world.dispatch_all()) == 1  # whose If-Match the worker will find broken
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from tessera.settings import Settings
+from tessera.table import DUE_FACTS
 
 from tests.world import ROOT, template
 
@@ -87,14 +88,6 @@ def test_repeats_are_answered_by_the_engine_and_the_settings_that_made_them() ->
     assert read == [True, False]
 
 
-def test_no_policy_has_a_wildcard_action_but_the_one_that_denies() -> None:
-    for function in FUNCTIONS.values():
-        for policy in function.get("Policies", []):
-            for statement in policy["Statement"]:
-                actions = statement["Action"]
-                assert not any("*" in action for action in ([actions] if isinstance(actions, str) else actions))
-
-
 @pytest.mark.parametrize(("layer", "group"), [("dependencies", "api"), ("engine", "engine"), ("modal", "modal")])
 def test_layers_hold_what_is_tested_here(layer: str, group: str) -> None:
     groups = tomllib.loads((ROOT / "pyproject.toml").read_text())["dependency-groups"]
@@ -102,9 +95,11 @@ def test_layers_hold_what_is_tested_here(layer: str, group: str) -> None:
 
 
 def test_the_table_of_the_tests_is_the_table_of_the_template() -> None:
-    indexes = {index["IndexName"] for index in RESOURCES["Table"]["Properties"]["GlobalSecondaryIndexes"]}
-    assert indexes == {"history", "due"}
+    indexes = RESOURCES["Table"]["Properties"]["GlobalSecondaryIndexes"]
+    assert {index["IndexName"] for index in indexes} == {"history", "due"}
     assert RESOURCES["Table"]["Properties"]["TimeToLiveSpecification"]["Enabled"] is True
+    (due,) = (index for index in indexes if index["IndexName"] == "due")
+    assert tuple(due["Projection"]["NonKeyAttributes"]) == DUE_FACTS
 
 
 def test_a_direct_upload_fits_into_lambdas_payload() -> None:

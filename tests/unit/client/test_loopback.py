@@ -12,6 +12,7 @@ import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -44,10 +45,17 @@ class Handler(BaseHTTPRequestHandler):
         pass
 
 
+class Listener(ThreadingHTTPServer):
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """A client that was stopped by Ctrl-C does not wait for its answers."""
+        if not isinstance(sys.exception(), ConnectionError):
+            super().handle_error(request, client_address)
+
+
 @pytest.fixture
 def url(server: FakeServer) -> Iterator[str]:
     handler = type("BoundHandler", (Handler,), {"fake": server})
-    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as listener:
+    with Listener(("127.0.0.1", 0), handler) as listener:
         threading.Thread(target=listener.serve_forever, args=(0.01,), daemon=True).start()
         server.store = f"http://127.0.0.1:{listener.server_port}"
         yield server.store

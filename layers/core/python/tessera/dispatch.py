@@ -8,7 +8,7 @@ NotHandedOver
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Protocol
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -33,9 +33,14 @@ class FileRef(BaseModel):
 class WorkQueue:
     """Says that a file may start. Saying it twice is harmless: work is claimed by a condition."""
 
-    def __init__(self, client: SQSClient, url: str) -> None:
-        self.client = client
+    def __init__(self, client: Callable[[], SQSClient], url: str) -> None:
+        """The client is made when it is first needed: most calls of a cold function send nothing."""
+        self._client = client
         self.url = url
+
+    @property
+    def client(self) -> SQSClient:
+        return self._client()
 
     def send(self, refs: Sequence[FileRef]) -> None:
         """One AWS call per ten files. Raises OSError when the queue refuses one."""
@@ -85,12 +90,12 @@ class Dispatcher(Protocol):
 class QueueDispatcher:
     """To the upscale_worker function by way of SQS, which delivers a job once: what has begun does not begin again."""
 
-    def __init__(self, client: SQSClient, url: str) -> None:
-        self.client = client
+    def __init__(self, client: Callable[[], SQSClient], url: str) -> None:
+        self._client = client
         self.url = url
 
     def spawn(self, job: Job) -> str:
-        return self.client.send_message(QueueUrl=self.url, MessageBody=job.model_dump_json())["MessageId"]
+        return self._client().send_message(QueueUrl=self.url, MessageBody=job.model_dump_json())["MessageId"]
 
     def ended(self, call: str, began: bool) -> JobError | None:
         return None if not began and self._waiting() else LOST
@@ -99,5 +104,5 @@ class QueueDispatcher:
         """Its `not_after` ends it."""
 
     def _waiting(self) -> bool:
-        answer = self.client.get_queue_attributes(QueueUrl=self.url, AttributeNames=["ApproximateNumberOfMessages"])
+        answer = self._client().get_queue_attributes(QueueUrl=self.url, AttributeNames=["ApproximateNumberOfMessages"])
         return int(answer["Attributes"]["ApproximateNumberOfMessages"]) > 0

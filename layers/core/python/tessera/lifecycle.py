@@ -253,10 +253,10 @@ def look_after_all(services: Services) -> int:
 def _due(services: Services, now_ms: int) -> Iterator[FileRef]:
     # In another order each time: when there is too much for one round, all have their turn.
     for shard in random.sample(range(DUE_SHARDS), DUE_SHARDS):
-        for key in services.table.query_due("WATCH", shard, now_ms):
+        for row in services.table.query_due("WATCH", shard, now_ms).items:
             if services.now_ms() > now_ms + ROUND:
                 return
-            yield FileRef(task=int(key.pk.removeprefix("TASK#")), nn=int(key.sk.removeprefix("FILE#")))
+            yield FileRef(task=int(row["pk"].removeprefix("TASK#")), nn=int(row["sk"].removeprefix("FILE#")))
 
 
 def look_after(services: Services, ref: FileRef) -> None:

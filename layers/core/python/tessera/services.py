@@ -6,7 +6,7 @@ import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import Any
 
 import boto3
@@ -47,7 +47,7 @@ def build(settings: Settings, session: Any, endpoint_url: str | None = None, **o
             s3={"addressing_style": "path" if endpoint_url else "virtual"},
         )
     )
-    sqs = session.client("sqs", config=config, endpoint_url=endpoint_url)
+    sqs = cache(lambda: session.client("sqs", config=config, endpoint_url=endpoint_url))
     table = Table(session.client("dynamodb", config=config, endpoint_url=endpoint_url), settings.table)
     clock = overrides.setdefault("now_ms", now_ms)
     dispatcher: Dispatcher = QueueDispatcher(sqs, settings.job_queue_url)

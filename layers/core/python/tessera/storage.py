@@ -1,6 +1,6 @@
 """The bucket: its key layout, pre-signed links, and the few object calls that functions make.
 
-    uploads/<account>/<upload>                    what a caller sent
+    uploads/<slot>/<account>/<upload>             what a caller sent; slot: when its link was issued, see uploads.py
     results/<account>/<task>/<nn>/<attempt>       what a worker made; its ObjectCreated event completes the file
     thumbnails/<account>/<task>/<nn>/<attempt>
     reports/<account>/<task>/<nn>/<attempt>.json  progress, then the outcome
@@ -12,7 +12,7 @@ Keys hold ids only; names of files live in rows. Pre-signing is local arithmetic
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
@@ -29,7 +29,8 @@ MAX_PARTS = 10_000  # S3
 MIN_PART_BYTES = 5 * 1024 * 1024  # S3, for every part but the last
 MISSING = {"404", "NoSuchKey", "NotFound"}
 
-UPLOAD_KEY = re.compile(r"uploads/(?P<account>[0-9a-f]+)/(?P<upload>[0-9a-f]+)")
+UPLOADS = "uploads/"
+UPLOAD_KEY = re.compile(UPLOADS + r"(?P<slot>[0-9a-f])/(?P<account>[0-9a-f]+)/(?P<upload>(?P=slot)[0-9a-f]+)")
 ATTEMPT_KEY = re.compile(
     r"(?P<kind>results|failures|reports|thumbnails)/(?P<account>[0-9a-f]+)/(?P<task>\d+)/(?P<nn>\d+)/(?P<attempt>\d+)(\.json)?"
 )
@@ -61,7 +62,7 @@ class AttemptKey:
 
 
 def upload_key(account: str, upload: str) -> str:
-    return f"uploads/{account}/{upload}"
+    return f"{UPLOADS}{upload[0]}/{account}/{upload}"
 
 
 def parse_upload_key(key: str) -> tuple[str, str] | None:
@@ -182,10 +183,22 @@ class Storage:
             if answer.get("Errors"):
                 raise OSError(f"S3 kept {len(answer['Errors'])} objects, the first: {answer['Errors'][0]}")
 
+    def folders(self, prefix: str) -> Iterator[str]:
+        """The names below a prefix, each with its "/"; what is in them is not counted in calls."""
+        paginator = self.client.get_paginator("list_objects_v2")
+        for page in paginator.paginate(Bucket=self.bucket, Prefix=prefix, Delimiter="/"):
+            yield from (entry["Prefix"].removeprefix(prefix) for entry in page.get("CommonPrefixes", ()))
+
+    def modified(self, prefix: str) -> Iterator[tuple[str, int]]:
+        """All objects below a prefix: key, and when it was written (ms). One AWS call for a thousand."""
+        for page in self.client.get_paginator("list_objects_v2").paginate(Bucket=self.bucket, Prefix=prefix):
+            yield from ((entry["Key"], _ms(entry["LastModified"])) for entry in page.get("Contents", ()))
+
     def abort_multiparts(self, started_before_ms: int) -> int:
         """Frees the parts of uploads that nobody completed; returns how many."""
         aborted = 0
-        for page in self.client.get_paginator("list_multipart_uploads").paginate(Bucket=self.bucket):
+        paginator = self.client.get_paginator("list_multipart_uploads")
+        for page in paginator.paginate(Bucket=self.bucket, Prefix=UPLOADS):
             for upload in page.get("Uploads", ()):
                 if _ms(upload["Initiated"]) < started_before_ms:
                     with suppress(self.client.exceptions.NoSuchUpload):  # completed since it was listed

@@ -11,7 +11,8 @@
     TASK#<n>         FILE#<nn>          tasks.File           ACCOUNT#<id> | TASK#<ms>#nn  WATCH#<shard>   | ms
 
 A status is one Query of TASK#<n>; a history page is one Query of `history`, newest first, a task before its files.
-`due` is sparse: a row is in it only while somebody has to look at it again, and its `ms` says when.
+`due` is sparse: a row is in it only while somebody has to look at it again, and its `ms` says when. It repeats what
+cleanup has to know of a task (DUE_FACTS), so that a task that has expired is not read.
 """
 
 from __future__ import annotations
@@ -37,7 +38,10 @@ type_deserializer = TypeDeserializer()
 Item = dict[str, Any]
 
 DUE_SHARDS = 8  # spreads the index over partitions; readers query each
+DUE_PAGE = 500  # rows
+DUE_FACTS = ("account", "created", "total")
 BATCH_WRITE = 25  # DynamoDB
+MAX_TRANSACTION = 100  # DynamoDB
 CONFLICT_TRIES = 9  # with the pauses of _back_off: about 3 s
 
 
@@ -45,6 +49,10 @@ CONFLICT_TRIES = 9  # with the pauses of _back_off: about 3 s
 class Key:
     pk: str
     sk: str
+
+    @classmethod
+    def of(cls, item: Item) -> Key:
+        return cls(item["pk"], item["sk"])
 
     def as_item(self) -> Item:
         return {"pk": self.pk, "sk": self.sk}
@@ -180,15 +188,15 @@ class Table:
             **({"ExclusiveStartKey": serialize(start)} if start else {}),
         )
 
-    def query_due(self, kind: str, shard: int, until_ms: int, limit: int = 500) -> tuple[Key, ...]:
-        """Keys of the rows of one shard that are due, the longest overdue first."""
-        page = self._page(
+    def query_due(self, kind: str, shard: int, until_ms: int, start: Item | None = None) -> Page:
+        """Keys and DUE_FACTS of the rows of one shard that are due, the longest overdue first."""
+        return self._page(
             IndexName="due",
             KeyConditionExpression="due_pk = :pk AND due_ms <= :until",
             ExpressionAttributeValues=serialize({":pk": f"{kind}#{shard}", ":until": until_ms}),
-            Limit=limit,
+            Limit=DUE_PAGE,
+            **({"ExclusiveStartKey": serialize(start)} if start else {}),
         )
-        return tuple(Key(item["pk"], item["sk"]) for item in page.items)
 
     def delete_many(self, keys: Iterable[Key]) -> None:
         """Unconditional; rows that are gone already are no error."""

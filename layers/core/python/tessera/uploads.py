@@ -1,7 +1,10 @@
 """Uploads: links to write one object each, and the row that says what arrived.
 
-Issuing is arithmetic: the name that a caller gets back holds 32 random bits, the object's id is a digest of it, and the
+Issuing is arithmetic: the name that a caller gets back holds 28 random bits, the object's id is a digest of it, and the
 link is signed for one key and one length. A row appears with the first proof that the object is there.
+
+Names and ids begin with the slot in which the link was issued, one of 16 that take turns, and so do keys: cleanup finds
+an object whose event never came, and which has no row, in a folder whose turn is over.
 
     -                -> uploaded   the S3 event: header probed
     -                -> rejected   the S3 event: not a picture, or too large a one
@@ -30,7 +33,7 @@ from tessera.dispatch import FileRef
 from tessera.errors import FileTooLarge, Invalid, MissingFields, UnsupportedType, UploadIncomplete
 from tessera.idempotency import Once
 from tessera.recipe import ImageFormat
-from tessera.settings import DAYS, SECONDS
+from tessera.settings import DAYS, MINUTES, SECONDS, Settings
 from tessera.storage import MAX_PARTS, MIN_PART_BYTES, ObjectFacts, Part, parse_upload_key, upload_key
 from tessera.table import ConditionFailed, Key, Update, due_shard
 
@@ -41,6 +44,8 @@ ACCEPTED_TYPES = ("image/jpeg", "image/png", "image/webp")
 MAX_BYTES = 100 * 1024 * 1024
 MAX_NAME = 255  # characters
 PART_BYTES = 8 * 1024 * 1024
+SLOTS = 16  # one hex digit
+SHORTEST_SLOT = 15 * MINUTES
 UNFIT = re.compile(r"[/\\\x00-\x1f\x7f]")  # in a file name
 NAME_FORM = re.compile(r"[0-9a-f]{8}-(?P<original>.+)", re.DOTALL)
 INCOMPLETE = {"NoSuchUpload", "InvalidPart", "InvalidPartOrder", "EntityTooSmall", "MalformedXML"}  # S3
@@ -95,7 +100,8 @@ class Upload(BaseModel):
 
 def upload_id(name: str) -> str:
     """The id of the object that belongs to a name handed out here."""
-    return hashlib.sha256(name.encode()).hexdigest()[:32]
+    digest = hashlib.sha256(name.encode()).hexdigest()[:32]
+    return name[0] + digest[1:] if NAME_FORM.fullmatch(name) else digest
 
 
 def original_of(name: str) -> str | None:
@@ -104,9 +110,23 @@ def original_of(name: str) -> str | None:
     return match["original"] if match else None
 
 
-def new_name(original: str) -> str:
-    """Eight random hex digits and the original name, as f7d9a2b4-vacation-photo.jpeg; fit for a file name anywhere."""
-    return f"{secrets.token_hex(4)}-{UNFIT.sub('_', original)}"
+def new_name(services: Services, original: str) -> str:
+    """Slot, seven random hex digits and the original name, as f7d9a2b4-vacation-photo.jpeg; fit for a file anywhere."""
+    slot = services.now_ms() // _slot_ms(services.settings) % SLOTS
+    return f"{slot:x}{secrets.token_hex(4)[1:]}-{UNFIT.sub('_', original)}"
+
+
+def slots_over(services: Services, before_ms: int) -> frozenset[str]:
+    """The slots whose latest turn had ended at that moment: all links of theirs were issued before it."""
+    length = _slot_ms(services.settings)
+    current = services.now_ms() // length
+    turns = range(current - SLOTS + 1, current + 1)
+    return frozenset(f"{turn % SLOTS:x}" for turn in turns if (turn + 1) * length <= before_ms)
+
+
+def _slot_ms(settings: Settings) -> int:
+    """A turn of all slots is at least four times the life of a link."""
+    return max(SHORTEST_SLOT, settings.upload_ttl_ms // 4)
 
 
 def row_key(account: str, upload: str) -> Key:
@@ -163,7 +183,7 @@ def _name(services: Services, account: str, original: str, in_parts: bool, once:
     """A name, and the id of a multipart upload where one is wanted: new ones, or those that `once` has seen."""
     if once and (first := once.recall(services.table.get(once.key), services.now_ms())):
         return first["name"], first["s3_id"]
-    name = new_name(original)
+    name = new_name(services, original)
     s3_id = services.storage.start_multipart(upload_key(account, upload_id(name))) if in_parts else ""
     if once:
         try:
@@ -207,7 +227,7 @@ def complete(services: Services, account: str, s3_id: str, key: str, parts: tupl
 
 def store(services: Services, account: str, original: str, body: bytes) -> str:
     """Writes a file that came inside a request; returns its name. From there on it is an upload like any other."""
-    name = new_name(original[-MAX_NAME:] or "upload")  # the end, which has the suffix
+    name = new_name(services, original[-MAX_NAME:] or "upload")  # the end, which has the suffix
     services.storage.write(upload_key(account, upload_id(name)), body)
     return name
 

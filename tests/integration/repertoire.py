@@ -1,0 +1,159 @@
+"""All that the functions of template.yaml ever ask AWS for: in their usual course, and when something is late, lost,
+broken or over. `walk` plays it through; what was asked for is in the cloud's recorder."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from tessera.job import Job, JobError, Outcome
+
+from tests.integration.cloud import Cloud
+from tests.world import key_of, png
+
+Jobs = Callable[[], Sequence[Job]]  # those that were handed over since the last time
+
+CORRUPT = Outcome(status="failed", error=JobError(code="corrupt_image", message="Damaged", retryable=False))
+HICCUP = Outcome(status="failed", error=JobError(code="internal", message="Something broke", retryable=True))
+DAYS = 86_400
+
+
+class Walk:
+    def __init__(self, cloud: Cloud, jobs: Jobs) -> None:
+        self.cloud = cloud
+        self.jobs = jobs
+        self.key = cloud.account(credits=100)
+        self.pictures = 0
+
+    def picture(self) -> bytes:
+        """Another one each time: a repeat would be answered from storage."""
+        self.pictures += 1
+        return png(6 + self.pictures, 4)
+
+    def started(self, body: bytes | None = None) -> str:
+        return self.cloud.start(self.key, self.cloud.upload(self.key, body or self.picture()))
+
+    def running(self, body: bytes | None = None) -> tuple[str, Job]:
+        task = self.started(body)
+        (job,) = self.dispatched()
+        return task, job
+
+    def dispatched(self) -> Sequence[Job]:
+        assert self.cloud.feed("DispatchFunction") == 0
+        return self.jobs()
+
+    def state(self, task: str) -> str:
+        return str(self.cloud.status(self.key, task)["status"])
+
+    # ------------------------------------------------------------ the usual course, and what callers do wrong
+
+    def a_picture_and_its_repeat(self) -> None:
+        body = self.picture()
+        task, job = self.running(body)
+        assert self.state(task) == "processing"  # no report yet
+        self.cloud.finish(job)
+        assert self.state(task) == "completed"
+        repeat = self.started(body)
+        assert self.dispatched() == []
+        assert self.cloud.feed("OnResultFunction") == 0
+        assert self.state(repeat) == "completed"
+        assert self.cloud.post("/get-upscayl-history", {}, self.key)[0] == 200
+
+    def a_repeat_while_the_first_is_at_work(self) -> None:
+        body = self.picture()
+        _, first = self.running(body)
+        _, second = self.running(body)
+        for job in (first, second):
+            self.cloud.finish(job)
+
+    def a_file_in_parts(self) -> None:
+        body = self.picture()
+        wish = {"originalFileName": "a.png", "fileType": "image/png", "fileSize": len(body), "multipart": True}
+        ticket: Any = self.cloud.post("/get-upload-url", wish, self.key)[1]["data"]
+        name = {"Bucket": self.cloud.services.settings.bucket, "Key": ticket["key"], "UploadId": ticket["uploadId"]}
+        part = self.cloud.services.storage.client.upload_part(**name, PartNumber=1, Body=body)
+        made = {"parts": [{"PartNumber": 1, "ETag": part["ETag"]}]}
+        wish = {"uploadId": ticket["uploadId"], "key": ticket["key"], **made}
+        assert self.cloud.post("/complete-multipart-upload", wish, self.key)[0] == 200
+        assert self.cloud.feed("OnUploadFunction") == 0
+
+    # ------------------------------------------------------------ events that are late, or of what is no picture
+
+    def starts_before_the_event(self) -> None:
+        for body, end in ((self.picture(), "pending"), (b"no picture", "failed")):
+            task = self.cloud.start(self.key, self.cloud.upload(self.key, body, event=False))
+            assert self.cloud.feed("OnUploadFunction") == 0
+            assert self.state(task) == end
+        self.dispatched()
+
+    def an_upload_that_was_removed(self) -> None:
+        data = self.cloud.upload(self.key, self.picture(), event=False)
+        self.cloud.remove(key_of(data["uploadURL"]))
+        assert self.cloud.feed("OnUploadFunction") == 0
+        wish = {"files": [{name: data[name] for name in ("fileName", "fileType", "fileSize")}]}
+        assert self.cloud.post("/start-task", wish, self.key)[0] == 400
+
+    # ------------------------------------------------------------ workers that fail
+
+    def failures(self) -> None:
+        task, job = self.running()
+        self.cloud.finish(job, HICCUP)
+        (again,) = self.dispatched()
+        self.cloud.finish(again, CORRUPT)
+        assert self.state(task) == "failed"
+
+    def a_result_that_was_removed(self) -> None:
+        _, job = self.running()
+        self.cloud.remove(self.cloud.work(job, event=False))
+        assert self.cloud.feed("OnResultFunction") == 0
+
+    # ------------------------------------------------------------ what the watchdog finds
+
+    def lost_messages(self) -> None:
+        task, job = self.running()
+        self.cloud.work(job, event=False)
+        self.cloud.lose("ResultEventQueue")
+        waiting = self.started()
+        self.cloud.lose("WorkQueue")
+        self.cloud.clock.forward(61)
+        self.cloud.tick("WatchdogFunction")
+        assert self.state(task) == "completed"
+        (job,) = self.dispatched()
+        self.cloud.finish(job)
+        assert self.state(waiting) == "completed"
+
+    def workers_that_say_nothing(self) -> None:
+        task, job = self.running()
+        self.cloud.clock.forward(self.cloud.services.settings.lease_seconds + 1)
+        self.cloud.tick("WatchdogFunction")
+        self.cloud.poller.send_message(QueueUrl=self.cloud.queue("JobDeadLetters"), MessageBody=job.model_dump_json())
+        assert self.cloud.feed("WatchdogFunction") == 0
+        self.cloud.clock.forward(self.cloud.services.settings.task_deadline_seconds)
+        self.cloud.tick("WatchdogFunction")
+        assert self.state(task) == "failed"
+
+    # ------------------------------------------------------------ the end of everything
+
+    def the_end(self) -> None:
+        wish = {"originalFileName": "a.png", "fileType": "image/png", "fileSize": 9, "multipart": True}
+        assert self.cloud.post("/get-upload-url", wish, self.key)[0] == 200
+        self.cloud.upload(self.key, self.picture(), event=False)
+        self.cloud.lose("UploadEventQueue")
+        for days in (2, self.cloud.services.settings.history_retention_days):
+            self.cloud.clock.forward(days * DAYS + 2 * 3600)
+            self.cloud.tick("CleanupFunction")
+        assert self.cloud.everything() == []
+
+
+def walk(cloud: Cloud, jobs: Jobs) -> None:
+    script = Walk(cloud, jobs)
+    script.a_picture_and_its_repeat()
+    script.a_repeat_while_the_first_is_at_work()
+    script.a_file_in_parts()
+    script.starts_before_the_event()
+    script.an_upload_that_was_removed()
+    script.failures()
+    script.a_result_that_was_removed()
+    script.lost_messages()
+    script.workers_that_say_nothing()
+    script.the_end()
