@@ -14,6 +14,7 @@ from boto3.dynamodb.conditions import Attr
 
 from tessera import rounds
 from tessera.accounts import account_key
+from tessera.observability import about, logger
 from tessera.settings import HOURS, MINUTES
 from tessera.storage import AttemptKey, upload_key
 from tessera.table import DUE_SHARDS, ConditionFailed, Key, TransactionFailed, Update
@@ -63,6 +64,8 @@ def _expire_task(services: Services, key: Key) -> None:
     task = next(Task.model_validate(row) for row in rows if row["sk"] == "TASK")
     files = tuple(File.model_validate(row) for row in rows if row["sk"].startswith("FILE#"))
     services.storage.delete_many(objects_of(files))
+    about(correlation_id=files[0].correlation if files else "", task=task.id)
+    logger.info("results deleted", files=len(files))
     forget_at = task.created + services.settings.history_retention_ms
     if forget_at > services.now_ms():
         with suppress(ConditionFailed):  # gone meanwhile
