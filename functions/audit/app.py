@@ -10,5 +10,6 @@ from tessera.services import services
 
 
 def lambda_handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
-    done = audit.audit(services())
-    return {"accounts": done.accounts, "mismatches": len(done.mismatches), "unsettled": len(done.unsettled)}
+    found = audit.audit(services())
+    audit.tell(found)
+    return {"accounts": found.accounts, "mismatches": len(found.mismatches), "unsettled": len(found.unsettled)}

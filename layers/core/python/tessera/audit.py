@@ -35,7 +35,7 @@ LEDGER_ENDS = "CREDIT#~"  # from ACCOUNT to here lie the account's row and its l
 
 @dataclass(frozen=True)
 class Books:
-    """One reading of account, ledger and open tasks, in this order. `entries` counts the ledger's rows: they only grow."""
+    """One reading of account, ledger and open tasks, in this order. `entries`: the ledger's rows, which only grow."""
 
     entries: int
     wrong: tuple[str, ...]
@@ -51,7 +51,7 @@ class Audit:
 
 
 def audit(services: Services, pause: Callable[[float], None] = time.sleep) -> Audit:
-    """Over all accounts, with one log line for each that is wrong, and the metric of how many there are.
+    """Over all accounts.
 
     The one place that scans the table: it has to see every account there is, once a night.
     """
@@ -64,12 +64,17 @@ def audit(services: Services, pause: Callable[[float], None] = time.sleep) -> Au
             unsettled.append(account)
         elif wrong:
             mismatches[account] = wrong
-            logger.error("ledger mismatch", account=account, wrong=wrong)
 
     seen = rounds.each(_accounts(services), look)
-    logger.info("audited", accounts=seen, mismatches=len(mismatches), unsettled=unsettled)
-    emit({Metric.ACCOUNTS_AUDITED: seen, Metric.LEDGER_MISMATCH: len(mismatches)})
     return Audit(seen, mismatches, tuple(unsettled))
+
+
+def tell(found: Audit) -> None:
+    """One log line for each account that is wrong, and the metric that the alarm watches."""
+    for account, wrong in found.mismatches.items():
+        logger.error("ledger mismatch", account=account, wrong=wrong)
+    logger.info("audited", accounts=found.accounts, unsettled=found.unsettled)
+    emit({Metric.ACCOUNTS_AUDITED: found.accounts, Metric.LEDGER_MISMATCH: len(found.mismatches)})
 
 
 def check(services: Services, account: str, pause: Callable[[float], None] = time.sleep) -> tuple[str, ...] | None:
