@@ -240,7 +240,10 @@ def attempt_failed(services: Services, task: int, nn: int, attempt: int, error: 
         return
     if not error.retryable or file.attempt >= MAX_ATTEMPTS or file.deadline <= services.now_ms():
         fail(services, file, attempt, error)
-    elif _change(services, file, {"lease": 0}):
+    elif file.lease == 0:  # freed by an earlier delivery, which may not have come to sending it
+        logger.info("sent again")
+        services.work.send([file.ref])
+    elif _change(services, file, {"lease": 0}, Attr("lease").gt(0)):
         logger.warning("attempt failed", code=error.code)
         emit({Metric.RETRIES: 1})
         services.work.send([file.ref])
@@ -339,10 +342,11 @@ def _look_again(services: Services, file: File, now_ms: int) -> None:
         services.table.update(again)
 
 
-def _change(services: Services, file: File, values: dict[str, int | str]) -> bool:
-    """Sets attributes of a running attempt; False where it is no longer that attempt."""
+def _change(services: Services, file: File, values: dict[str, int | str], when: ConditionBase | None = None) -> bool:
+    """Sets attributes of a running attempt; False where it is no longer that attempt, or not `when` holds."""
+    same = _running(file.attempt)
     try:
-        services.table.update(Update(file.key, _running(file.attempt), set=values))
+        services.table.update(Update(file.key, same & when if when else same, set=values))
     except ConditionFailed:
         return False
     return True

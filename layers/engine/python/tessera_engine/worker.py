@@ -78,7 +78,7 @@ def run(
         return _fail(job, storage, error.to_job_error())
     except Exception:  # the file must not stay silent until its deadline; the stack is for the operator alone
         stack = redacted(traceback.format_exc())  # which may tell a link, and a link is a key to an object
-        tell(job, "job broke", logging.ERROR, exception=stack)
+        tell(job, f"job broke\n{stack}", logging.ERROR)
         return _fail(job, storage, INTERNAL)
     tell(job, "job done", model=outcome.model, seconds=outcome.seconds, waited=outcome.waited)
     return outcome
