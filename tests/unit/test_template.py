@@ -179,6 +179,13 @@ def test_one_log_group_keeps_what_all_functions_say_for_a_time() -> None:
     assert RESOURCES["Logs"]["Properties"]["RetentionInDays"] == {"Fn::Ref": "LogRetentionDays"}
 
 
+def test_the_audit_alone_scans_the_table_and_writes_nothing() -> None:
+    scans = {name for name, function in FUNCTIONS.items() if "dynamodb:Scan" in str(function.get("Policies"))}
+    assert scans == {"AuditFunction"}
+    (statement,) = FUNCTIONS["AuditFunction"]["Policies"][0]["Statement"]
+    assert set(statement["Action"]) == {"dynamodb:GetItem", "dynamodb:Query", "dynamodb:Scan"}
+
+
 def test_nobody_has_to_be_told() -> None:
     assert template()["Parameters"]["AlarmEmail"]["Default"] == ""
     assert RESOURCES["AlarmsByEmail"]["Condition"] == "SomebodyIsTold"
