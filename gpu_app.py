@@ -30,7 +30,8 @@ PACKAGES = (  # the groups `engine` and `torch` of pyproject.toml; a unit test k
     "torch==2.13.0",
 )
 PULLING = ("__init__.py", "catalogue.py", "pull.py")  # of the engine: what fetching weights needs
-SHARED = ("__init__.py", "job.py", "recipe.py", "redaction.py", "sizes.py")  # of the service: what a worker knows
+# Of the service: what a worker knows.
+SHARED = ("__init__.py", "job.py", "logs.py", "recipe.py", "redaction.py", "sizes.py")
 
 
 def all_but(*names: str) -> Any:
@@ -82,8 +83,10 @@ class Upscaler:
 
     @modal.enter(snap=False)
     def to_gpu(self) -> None:
+        from tessera import logs
         from tessera_engine import models
 
+        logs.to_stdout()
         models.network(models.choose("realesrgan-x4plus", 4, "allow").passes[0])
 
     @modal.method()

@@ -10,11 +10,17 @@ python -m infra.admin --stack NAME cap 500                  GPU jobs a day, at m
 python -m infra.admin --stack NAME pause                    no further job goes to a GPU; what is under way goes on
 python -m infra.admin --stack NAME resume
 python -m infra.admin --stack NAME redrive work             messages that were given up go back into their queue
+python -m infra.admin --stack NAME show TASK                its files: state, attempts, correlation id for the logs
+python -m infra.admin --stack NAME audit                    every account's balance against its ledger
+
+--local var instead of --stack NAME: the one-machine stack that runs with this state folder (`make serve`).
 """
 
 from __future__ import annotations
 
 import argparse
+import json
+import os
 import sys
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -24,8 +30,8 @@ from typing import Any, Literal
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.append(str(ROOT / "layers/core/python"))  # the service is deployed, not installed
 
-from tessera import accounts, budget, credits  # noqa: E402
-from tessera.errors import TesseraError, Unauthorized  # noqa: E402
+from tessera import accounts, audit, budget, credits, ids, tasks  # noqa: E402
+from tessera.errors import NotFound, TesseraError, Unauthorized  # noqa: E402
 from tessera.services import Services, build  # noqa: E402
 from tessera.settings import Settings  # noqa: E402
 
@@ -61,10 +67,30 @@ def settle_vocabulary(services: Services, key: str, words: Words) -> None:
     accounts.describe_key(services, key, {"vocabulary": words})
 
 
-def of_stack(outputs: Mapping[str, str], session: Any) -> Services:
+def of_stack(outputs: Mapping[str, str], session: Any, endpoint_url: str | None = None) -> Services:
     """The services of a deployed stack, from its outputs."""
     settings = Settings(table=outputs["Table"], bucket=outputs["Bucket"], work_queue_url=outputs["WorkQueueUrl"])
-    return build(settings, session)
+    return build(settings, session, endpoint_url)
+
+
+def deployed(name: str) -> tuple[Services, dict[str, str]]:
+    """A stack in AWS, found by the operator's own credentials; with its outputs."""
+    import boto3
+
+    session = boto3.Session()
+    (stack,) = session.client("cloudformation").describe_stacks(StackName=name)["Stacks"]
+    outputs = {output["OutputKey"]: output["OutputValue"] for output in stack["Outputs"]}
+    return of_stack(outputs, session), outputs
+
+
+def local(folder: Path) -> tuple[Services, dict[str, str]]:
+    """The stack of this machine, by what it has written into its state folder."""
+    import boto3
+
+    told = json.loads((folder / "stack.json").read_text())
+    os.environ["NO_PROXY"] = "127.0.0.1"  # a proxy of the owner's shell cannot reach the loopback
+    session = boto3.Session(told["access_key"], told["secret_key"], region_name=told["region"])
+    return of_stack(told["outputs"], session, told["endpoint"]), told["outputs"]
 
 
 def spend(services: Services) -> str:
@@ -79,6 +105,28 @@ def redrive(services: Services, dead_letters: str) -> str:
     return "they are on their way"
 
 
+def show(services: Services, task_id: str) -> str:
+    """A line for each file. Raises NotFound."""
+    number = ids.from_uuid(task_id) or (int(task_id) if task_id.isdigit() else None)
+    rows = services.table.query_partition(f"TASK#{number}") if number is not None else ()
+    files = [tasks.File.model_validate(row) for row in rows if row["sk"].startswith("FILE#")]
+    if not files:
+        raise NotFound
+    return "\n".join(
+        f"task {file.task} file {file.nn} {file.state}, attempt {file.attempt}, "
+        f"correlation {file.correlation or 'unknown'}{', ' + file.error if file.error else ''}"
+        for file in files
+    )
+
+
+def audited(services: Services) -> str:
+    """The books of all accounts, by their ids."""
+    found = audit.audit(services)
+    wrong = [f"account {account}: {'; '.join(words)}" for account, words in found.mismatches.items()]
+    unsettled = [f"account {account}: too busy to be judged, try again" for account in found.unsettled]
+    return "\n".join([*wrong, *unsettled, f"{found.accounts} accounts, {len(wrong)} wrong"])
+
+
 def run(services: Services, options: argparse.Namespace, outputs: Mapping[str, str]) -> str:
     """Carries out a command; returns what to print. `outputs` are the stack's."""
     if options.command == "create":
@@ -89,6 +137,10 @@ def run(services: Services, options: argparse.Namespace, outputs: Mapping[str, s
         accounts.revoke_key(services, options.key)
     elif options.command == "reuse":
         accounts.set_reuse(services, accounts.credential(services, options.key).account, options.reuse == "on")
+    elif options.command == "show":
+        return show(services, options.task)
+    elif options.command == "audit":
+        return audited(services)
     elif options.command == "redrive":
         return redrive(services, outputs[DEAD_LETTERS[options.queue]])
     elif options.command in ("spend", "pause", "resume", "cap"):
@@ -106,7 +158,9 @@ def parser() -> argparse.ArgumentParser:
     made = argparse.ArgumentParser(
         prog="python -m infra.admin", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    made.add_argument("--stack", required=True, help="name of the deployed stack")
+    where = made.add_mutually_exclusive_group(required=True)
+    where.add_argument("--stack", help="name of the deployed stack")
+    where.add_argument("--local", type=Path, help="state folder of the stack that runs on this machine")
     commands = made.add_subparsers(dest="command", required=True)
     create = commands.add_parser("create")
     create.add_argument("--credits", type=int, default=0)
@@ -121,23 +175,22 @@ def parser() -> argparse.ArgumentParser:
     reuse = commands.add_parser("reuse")
     reuse.add_argument("key")
     reuse.add_argument("reuse", choices=["on", "off"])
-    for name in ("spend", "pause", "resume"):
+    for name in ("spend", "pause", "resume", "audit"):
         commands.add_parser(name)
     commands.add_parser("cap").add_argument("jobs", type=int)
+    commands.add_parser("show").add_argument("task", help="its id, as the API or the logs say it")
     commands.add_parser("redrive").add_argument("queue", choices=DEAD_LETTERS)
     return made
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    import boto3
+    from botocore.exceptions import BotoCoreError, ClientError
 
     options = parser().parse_args(arguments)
-    session = boto3.Session()
-    (stack,) = session.client("cloudformation").describe_stacks(StackName=options.stack)["Stacks"]
-    outputs = {output["OutputKey"]: output["OutputValue"] for output in stack["Outputs"]}
     try:
-        print(run(of_stack(outputs, session), options, outputs))
-    except TesseraError as error:
+        services, outputs = local(options.local) if options.local else deployed(options.stack)
+        print(run(services, options, outputs))
+    except (TesseraError, BotoCoreError, ClientError, FileNotFoundError) as error:
         print(f"error: {type(error).__name__} {error}".rstrip(), file=sys.stderr)
         return 1
     return 0

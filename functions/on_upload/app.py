@@ -6,6 +6,7 @@ from typing import Any
 
 from aws_lambda_powertools.utilities.typing import LambdaContext
 from tessera import events, lifecycle, storage, uploads
+from tessera.observability import logger
 from tessera.services import services
 
 
@@ -19,5 +20,8 @@ def on_message(body: str) -> None:
         if owner is None:
             continue
         upload = uploads.arrived(services(), *owner)
-        if upload is not None and upload.wanted:
+        if upload is None:
+            continue
+        logger.info(upload.state, account=owner[0], upload=owner[1], bytes=upload.size)
+        if upload.wanted:
             lifecycle.upload_known(services(), upload)

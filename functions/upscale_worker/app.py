@@ -10,10 +10,13 @@ import os
 from typing import Any
 
 from aws_lambda_powertools.utilities.typing import LambdaContext
+from tessera import logs
 from tessera.job import Job
 from tessera_engine import worker
 from tessera_engine.models import StandIn
 from tessera_engine.tiling import MEMORY
+
+logs.to_stdout()
 
 
 def lambda_handler(event: dict[str, Any], context: LambdaContext) -> None:

@@ -15,7 +15,8 @@ from tessera import accounts, credits, http, idempotency, starts, tasks, uploads
 from tessera.accounts import Caller, Credential
 from tessera.errors import IdempotencyConflict, Invalid, NotFound, RateLimited, Refused, TesseraError
 from tessera.idempotency import Once
-from tessera.observability import logger
+from tessera.metrics import Metric, emit
+from tessera.observability import about, logger
 from tessera.services import services
 from tessera.starts import Wanted
 from tessera.tasks import TaskState
@@ -63,7 +64,8 @@ def start_task() -> dict[str, Any]:
         task = starts.repeated(services(), who, same) if same and received.files else None
         if task is None:
             wanted = wanted_files(who, received, wish)
-            task = starts.start(services(), who, wanted, translate.from_start_task(wish), same)
+            recipe = translate.from_start_task(wish)
+            task = starts.start(services(), who, wanted, recipe, same, http.correlation_id(event()))
     except (Refused, IdempotencyConflict):
         # A start's transaction checks the key and counts the call; what it did not write has to do so for its own sake.
         accounts.authenticate(services(), who, "start")
@@ -145,6 +147,7 @@ def refused(error: TesseraError) -> Response[str]:
 @app.exception_handler(Exception)
 def broken(error: Exception) -> Response[str]:
     logger.exception("unexpected", route=app.current_event.path)
+    emit({Metric.SERVER_ERRORS: 1}, dialect="upscayl")
     return refusal(error)
 
 
@@ -160,4 +163,6 @@ def refusal(error: Exception) -> Response[str]:
 
 
 def lambda_handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
-    return http.secured(app.resolve(event, context))
+    correlation = http.correlation_id(event)
+    about(correlation_id=correlation)
+    return http.secured(app.resolve(event, context), correlation)

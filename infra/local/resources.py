@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 NOT_MADE = {
     "AWS::CloudWatch::Alarm": "nobody is paged",
     "AWS::CloudWatch::CompositeAlarm": "nobody is paged",
-    "AWS::CloudWatch::Dashboard": "the logs are in files",
+    "AWS::CloudWatch::Dashboard": "metrics are lines of the logs, which are in files",
     "AWS::IAM::ManagedPolicy": "handlers share one key; roles are judged in the cloud and by the template's tests",
     "AWS::IAM::Policy": "as above",
     "AWS::IAM::Role": "as above",

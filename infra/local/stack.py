@@ -204,6 +204,7 @@ class Stack:
         self._cleanup.callback(self._runtime.close)
         identity.api_key = self._make_account(identity)
         self._state.keep(identity)
+        self._state.describe(identity, self.storage_url, REGION, self.outputs)
         self._state.save_often(self._guard, self.deployment)
         self._start_gateway(api)
         self._start_feeding(clients)

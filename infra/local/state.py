@@ -16,7 +16,7 @@ import secrets
 import string
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
@@ -84,6 +84,12 @@ class State:
 
     def keep(self, identity: Identity) -> None:
         _replace(self._identity_file, json.dumps(asdict(identity), indent=1))
+
+    def describe(self, identity: Identity, endpoint: str, region: str, outputs: Mapping[str, str]) -> None:
+        """For `infra.admin --local`: where the stack of this folder is, and what it is made of."""
+        told = {"endpoint": endpoint, "region": region, "outputs": dict(outputs)}
+        keys = {"access_key": identity.access_key, "secret_key": identity.secret_key}
+        _replace(self.folder / "stack.json", json.dumps(told | keys, indent=1))
 
     # ------------------------------------------------------------------ saving
 

@@ -82,7 +82,7 @@ def test_the_weights_are_fetched_while_the_image_is_built(deployed: Deployed) ->
 def test_only_what_a_worker_needs_is_uploaded_and_all_of_it(deployed: Deployed) -> None:
     sent = {file.filename for mount in deployed.mounts for file in mount.files}
     shared = {name.removeprefix("/root/tessera/") for name in sent if name.startswith("/root/tessera/")}
-    assert shared == {"__init__.py", "job.py", "recipe.py", "redaction.py", "sizes.py"}
+    assert shared == {"__init__.py", "job.py", "logs.py", "recipe.py", "redaction.py", "sizes.py"}
     source = ROOT / "layers/engine/python"
     files = [path for path in source.rglob("*") if path.is_file() and "__pycache__" not in path.parts]
     assert {f"/root/{path.relative_to(source)}" for path in files} - sent == set()

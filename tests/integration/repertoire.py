@@ -51,6 +51,7 @@ class Walk:
         body = self.picture()
         task, job = self.running(body)
         assert self.state(task) == "processing"  # no report yet
+        self.cloud.tick("AuditFunction")  # while credits are held
         self.cloud.finish(job)
         assert self.state(task) == "completed"
         repeat = self.started(body)

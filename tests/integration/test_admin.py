@@ -6,9 +6,10 @@ import pytest
 from botocore.stub import Stubber
 from tessera import accounts, budget, credits
 from tessera.errors import Invalid, NotFound, Unauthorized
+from tessera.table import Update
 
 from infra import admin
-from tests.world import World
+from tests.world import World, png
 
 OUTPUTS = {"WorkDeadLetters": "arn:aws:sqs:eu-central-1:123456789012:dead"}
 
@@ -93,3 +94,23 @@ def test_redrive_asks_for_the_queue_of_the_stack(world: World) -> None:
         sqs.add_response("start_message_move_task", {"TaskHandle": "x"}, {"SourceArn": OUTPUTS["WorkDeadLetters"]})
         command(world, "redrive", "work")
         sqs.assert_no_pending_responses()
+
+
+def test_a_task_is_shown_with_the_id_to_search_for(world: World) -> None:
+    key = world.account(2)
+    task = world.start(key, world.upload(key, png()))
+    shown = command(world, "show", task)
+    assert shown.endswith("file 0 queued, attempt 0, correlation test")  # the gateway's id in these tests
+    assert command(world, "show", shown.split()[1]) == shown
+    for unknown in ("0" * 32, "no task", "12345"):
+        with pytest.raises(NotFound):
+            command(world, "show", unknown)
+
+
+def test_the_audit_names_the_accounts_that_are_wrong(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tessera.audit.PAUSE", 0)
+    key = world.account(2)
+    account = accounts.credential(world.services, key).account
+    assert command(world, "audit") == "1 accounts, 0 wrong"
+    world.services.table.update(Update(accounts.account_key(account), add={"balance": 3}))
+    assert command(world, "audit") == f"account {account}: balance 5, ledger 2\n1 accounts, 1 wrong"

@@ -10,6 +10,7 @@ from tessera import budget
 from tessera.dispatch import NotNow, OutcomeUnknown, Refused
 from tessera.job import Job, JobError
 
+from tests.integration.conftest import Lines
 from tests.world import World
 
 DAY = 24 * 3600
@@ -126,3 +127,19 @@ def test_what_is_given_back_after_midnight_changes_no_other_day(world: World) ->
     take(world)
     budget.give_back(world.services.table, day)
     assert jobs(world) == 1
+
+
+def test_the_share_of_the_cap_is_told_with_each_job_and_when_it_is_used_up(world: World, lines: Lines) -> None:
+    budget.set_cap(world.services.table, 4)
+    shares = []
+    for _ in range(5):
+        try:
+            budget.take(world.services.table, world.clock.ms)
+        except NotNow:
+            shares.append("not now")
+        shares += [line["SpendShare"] for line in lines() if "SpendShare" in line]
+    assert shares == [[25.0], [50.0], [75.0], [100.0], "not now", [100.0]]
+    budget.set_cap(world.services.table, 0)
+    with pytest.raises(NotNow):
+        budget.take(world.services.table, world.clock.ms)
+    assert [line["SpendShare"] for line in lines()] == [[100.0]]

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import tomllib
 from graphlib import TopologicalSorter
 from typing import Any
 
 import pytest
+from tessera.metrics import NAMESPACE, Metric
 from tessera.settings import Settings
 from tessera.table import DUE_FACTS
 
@@ -118,6 +120,70 @@ def test_only_those_that_talk_to_modal_have_its_client_its_token_and_its_setting
         assert any("secretsmanager" in str(statement) for statement in statements) == (name in speakers)
         assert (variables.get("MODAL_PAYLOAD_FORMAT") == "cbor") == (name in speakers)
         assert ("MODAL_MAX_THROTTLE_WAIT" in variables) == (name in speakers)
+
+
+ALARMS = {name: made["Properties"] for name, made in RESOURCES.items() if made["Type"] == "AWS::CloudWatch::Alarm"}
+
+
+def watched(*metrics: str) -> set[str]:
+    """Queues of which an alarm watches one of these metrics."""
+    found = [alarm["Dimensions"] for alarm in ALARMS.values() if alarm.get("MetricName") in metrics]
+    return set().union(*map(references, found))
+
+
+@pytest.mark.parametrize("name", QUEUES)
+def test_every_queue_has_an_alarm_and_is_on_the_dashboard(name: str) -> None:
+    metric = "ApproximateNumberOfMessagesVisible" if name.endswith("DeadLetters") else "ApproximateAgeOfOldestMessage"
+    assert name in watched(metric)
+    body = json.loads(RESOURCES["Dashboard"]["Properties"]["DashboardBody"]["Fn::Sub"])
+    assert ["AWS/SQS", metric, "QueueName", f"${{{name}.QueueName}}"] in [
+        row[:4] for widget in body["widgets"] for row in widget["properties"]["metrics"]
+    ]
+
+
+@pytest.mark.parametrize(("alarm", "metric"), [("FunctionErrorsAlarm", "Errors"), ("ThrottlesAlarm", "Throttles")])
+def test_every_functions_errors_and_throttles_are_watched(alarm: str, metric: str) -> None:
+    queries = [query["MetricStat"]["Metric"] for query in ALARMS[alarm]["Metrics"] if "MetricStat" in query]
+    assert {name for query in queries for name in references(query)} == set(FUNCTIONS)
+    assert all(query["MetricName"] == metric for query in queries)
+    assert len(queries) <= 10  # CloudWatch: of one expression's metrics
+
+
+def test_every_metric_that_is_watched_or_shown_is_one_that_the_code_tells() -> None:
+    alarms = {alarm["MetricName"] for alarm in ALARMS.values() if alarm.get("Namespace") == NAMESPACE}
+    body = json.loads(RESOURCES["Dashboard"]["Properties"]["DashboardBody"]["Fn::Sub"])
+    rows = [row for widget in body["widgets"] for row in widget["properties"]["metrics"] if row[0] == NAMESPACE]
+    assert all(row[2:4] == ["service", "${AWS::StackName}"] for row in rows)
+    assert alarms <= {row[1] for row in rows} == set(Metric)
+    told = "".join(
+        file.read_text() for folder in ("layers/core", "functions") for file in (ROOT / folder).rglob("*.py")
+    )
+    assert all(told.count(f"Metric.{metric.name}:") for metric in Metric)
+
+
+def test_metrics_and_alarms_name_the_deployment_alike() -> None:
+    assert GLOBALS["Environment"]["Variables"]["POWERTOOLS_SERVICE_NAME"] == {"Fn::Ref": "AWS::StackName"}
+    for alarm in ALARMS.values():
+        if alarm.get("Namespace") == NAMESPACE:
+            assert alarm["Dimensions"] == [{"Name": "service", "Value": {"Fn::Ref": "AWS::StackName"}}]
+
+
+def test_one_log_group_keeps_what_all_functions_say_for_a_time() -> None:
+    assert references(GLOBALS["LoggingConfig"]) == {"Logs"}
+    assert not any("LoggingConfig" in function for function in FUNCTIONS.values())
+    assert RESOURCES["Logs"]["Properties"]["RetentionInDays"] == {"Fn::Ref": "LogRetentionDays"}
+
+
+def test_the_audit_alone_scans_the_table_and_writes_nothing() -> None:
+    scans = {name for name, function in FUNCTIONS.items() if "dynamodb:Scan" in str(function.get("Policies"))}
+    assert scans == {"AuditFunction"}
+    (statement,) = FUNCTIONS["AuditFunction"]["Policies"][0]["Statement"]
+    assert set(statement["Action"]) == {"dynamodb:GetItem", "dynamodb:Query", "dynamodb:Scan"}
+
+
+def test_nobody_has_to_be_told() -> None:
+    assert template()["Parameters"]["AlarmEmail"]["Default"] == ""
+    assert RESOURCES["AlarmsByEmail"]["Condition"] == "SomebodyIsTold"
 
 
 def test_dead_letters_that_nobody_reads_raise_an_alarm() -> None:

@@ -17,6 +17,7 @@ from pydantic import BaseModel, ConfigDict
 from tessera.dispatch import Dispatcher, NotNow, Refused
 from tessera.errors import Invalid
 from tessera.job import Job, JobError
+from tessera.metrics import Metric, emit
 from tessera.table import ConditionFailed, Key, Table, Update
 
 KEY = Key("OPERATOR", "GPU")
@@ -59,7 +60,8 @@ def take(table: Table, now_ms: int) -> str:
     today = day_of(now_ms)
     for _ in range(RACES):
         try:
-            table.update(Update(KEY, RUNNING & Attr("day").eq(today) & Attr("jobs").lt(Attr("cap")), add={"jobs": 1}))
+            counted = Update(KEY, RUNNING & Attr("day").eq(today) & Attr("jobs").lt(Attr("cap")), add={"jobs": 1})
+            _tell(Budget.model_validate(table.update(counted)))
             return today
         except ConditionFailed as failed:
             budget = Budget.model_validate(failed.item or {})
@@ -68,6 +70,7 @@ def take(table: Table, now_ms: int) -> str:
         if budget.paused:
             raise NotNow("paused by the operator")
         if spent >= budget.cap:
+            _tell(budget.model_copy(update={"jobs": spent}))
             raise NotNow(f"the day's {budget.cap} jobs are used up")
         if budget.day != today and _begin(table, budget, today):
             return today
@@ -88,10 +91,14 @@ def _begin(table: Table, budget: Budget, today: str) -> bool:
     same_cap = Attr("cap").eq(budget.cap) | Attr("cap").not_exists()
     first = Update(KEY, RUNNING & same_day & same_cap, set={"day": today, "jobs": 1}, set_once={"cap": budget.cap})
     try:
-        table.update(first)
+        _tell(Budget.model_validate(table.update(first)))
     except ConditionFailed:
         return False
     return True
+
+
+def _tell(budget: Budget) -> None:
+    emit({Metric.SPEND_SHARE: 100 * budget.jobs / budget.cap if budget.cap else 100})
 
 
 def day_of(now_ms: int) -> str:

@@ -25,6 +25,7 @@ from boto3.dynamodb.conditions import Attr
 
 from tessera import rounds, uploads
 from tessera.accounts import account_key
+from tessera.observability import about, logger
 from tessera.settings import MINUTES
 from tessera.storage import UPLOADS, AttemptKey, parse_upload_key, upload_key
 from tessera.table import DUE_SHARDS, MAX_TRANSACTION, Item, Key, TransactionFailed, Update
@@ -82,6 +83,9 @@ def _end_others(services: Services, rows: Sequence[Item], counts: Counts) -> Non
 def _end_tasks(services: Services, rows: Sequence[Item], counts: Counts) -> None:
     """Their results' time is over, later that of the tasks themselves."""
     services.storage.delete_many(key for row in rows for key in objects_of(row))
+    for row in rows:
+        about(correlation_id=row.get("correlation", ""), task=_number(row))
+        logger.info("results deleted", files=row["total"])
     history_ms, now_ms = services.settings.history_retention_ms, services.now_ms()
     kept = [row for row in rows if row["created"] + history_ms > now_ms]
     _transact(

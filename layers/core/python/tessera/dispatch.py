@@ -28,6 +28,7 @@ class FileRef(BaseModel):
 
     task: int
     nn: int = Field(ge=0)
+    correlation: str = ""
 
 
 class WorkQueue:

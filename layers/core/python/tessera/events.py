@@ -12,19 +12,22 @@ from aws_lambda_powertools.utilities.data_classes.sqs_event import SQSRecord
 from aws_lambda_powertools.utilities.typing import LambdaContext
 from pydantic import ValidationError
 
-from tessera.observability import logger
+from tessera.metrics import Metric, emit
+from tessera.observability import about, logger
 
 
 def each_record(event: dict[str, Any], context: LambdaContext, handle: Callable[[str], None]) -> dict[str, Any]:
     """Calls `handle` with each record's body; one that raises is logged and reported as failed."""
 
     def handler(record: SQSRecord) -> None:
+        about()
         try:
             handle(record.body)
         except Exception as error:
             # pydantic's text shows parts of the message, and a job has links in it
             told = not isinstance(error, ValidationError)
             logger.error("record failed", error=type(error).__name__, message_id=record.message_id, exc_info=told)
+            emit({Metric.RECORDS_FAILED: 1})
             raise
 
     processor = BatchProcessor(event_type=EventType.SQS, raise_on_entire_batch_failure=False)

@@ -9,6 +9,7 @@ import base64
 import binascii
 import hashlib
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, NoReturn
@@ -17,6 +18,7 @@ from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import create_form_parser, parse_options_header
 
 from tessera.errors import BodyTooLarge, Invalid
+from tessera.redaction import redacted
 
 MAX_BODY = 4_400_000  # bytes: in base64 just below Lambda's 6 MB, with room for the rest of the event
 MAX_FORM_PARTS = 1000
@@ -42,13 +44,25 @@ class Form:
     files: tuple[tuple[str, FilePart], ...]
 
 
+CORRELATION = "X-Request-Id"
+POSSIBLE_CORRELATION = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:=-]{0,63}")
+
 # For every answer: they hold links that open objects, and are no pages.
 SECURITY_HEADERS = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
 
 
-def secured(answer: dict[str, Any]) -> dict[str, Any]:
-    """A Lambda answer with SECURITY_HEADERS."""
-    return answer | {"headers": {**(answer.get("headers") or {}), **SECURITY_HEADERS}}
+def secured(answer: dict[str, Any], correlation: str) -> dict[str, Any]:
+    """A Lambda answer with SECURITY_HEADERS and the request's id."""
+    return answer | {"headers": {**(answer.get("headers") or {}), **SECURITY_HEADERS, CORRELATION: correlation}}
+
+
+def correlation_id(event: Mapping[str, Any]) -> str:
+    """The caller's own `X-Request-Id`, or API Gateway's id of the request. One that looks like a secret is not taken:
+    it would be stored and logged."""
+    wished = header(event, CORRELATION.lower())
+    if POSSIBLE_CORRELATION.fullmatch(wished) and redacted(wished) == wished:
+        return wished
+    return str(event["requestContext"]["requestId"])
 
 
 def header(event: Mapping[str, Any], name: str) -> str:

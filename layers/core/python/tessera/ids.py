@@ -20,6 +20,11 @@ def new_task_number(created_ms: int) -> int:
     return (created_ms - EPOCH_MS) << RANDOM_BITS | secrets.randbits(RANDOM_BITS)
 
 
+def created_ms(number: int) -> int:
+    """When the task of this id was made, in Unix milliseconds."""
+    return (number >> RANDOM_BITS) + EPOCH_MS
+
+
 def to_uuid(number: int) -> str:
     digest = int.from_bytes(hashlib.sha256(f"tessera task {number}".encode()).digest()[:16], "big")
     bits = (number >> 5) << 80 | (number & 0x1F) << 71 | digest & (1 << 71) - 1

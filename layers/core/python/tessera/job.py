@@ -59,6 +59,8 @@ class Job(Frozen):
     thumbnail_url: str = Field(description="PUT, image/webp")
     report_url: str = Field(description="PUT, a Report as JSON: progress while it runs, the outcome before the result")
     failure_url: str = Field(description="PUT, an Outcome as JSON whose status is failed")
+    correlation: str = Field(default="", description="of the request that asked for this; for logs only")
+    handed_over: int = Field(default=0, description="when this job was made; for measuring only")
     not_after: int = Field(description="the worker neither starts nor writes a result later than this")
 
     def packed(self) -> bytes:
@@ -92,6 +94,8 @@ class Outcome(Told):
     stand_in: bool = Field(default=False, description="true when `model` stands in for the one that was asked for")
     reused: bool = Field(default=False, description="true when no worker ran: an earlier result was copied")
     notes: tuple[str, ...] = ()
+    source_pixels: int | None = None
+    waited: float | None = Field(default=None, description="seconds from the hand-over to the first byte read")
     seconds: float | None = Field(default=None, description="wall time from the first byte read to the last encoded")
     fidelity: float | None = Field(
         default=None, description="dB, PSNR over RGB between the source and the enlargement averaged down to its size"
@@ -105,3 +109,4 @@ class Outcome(Told):
 class Report(Told):
     progress: float = Field(ge=0, le=1)
     outcome: Outcome | None = None
+    correlation: str = ""

@@ -23,10 +23,11 @@ from typing import TYPE_CHECKING
 
 from boto3.dynamodb.conditions import Attr, ConditionBase
 
-from tessera import credits, images, reuse, rounds, uploads
+from tessera import credits, images, metrics, reuse, rounds, uploads
 from tessera.dispatch import LOST, FileRef, NotNow, OutcomeUnknown, Refused
 from tessera.job import Job, JobError, Limits, Outcome
-from tessera.observability import logger
+from tessera.metrics import Metric, emit
+from tessera.observability import about, logger
 from tessera.reports import read_failure, read_report
 from tessera.settings import HOURS, SECONDS
 from tessera.storage import AttemptKey, upload_key
@@ -69,6 +70,7 @@ def dispatch(services: Services, ref: FileRef) -> None:
     if row is None:
         return
     file = File.model_validate(row)
+    file.is_the_subject()
     now_ms = services.now_ms()
     if not file.open or file.lease or file.attempt >= MAX_ATTEMPTS or file.deadline <= now_ms:
         return
@@ -82,27 +84,34 @@ def dispatch(services: Services, ref: FileRef) -> None:
     claimed = _claim(services, file, upload, now_ms)
     if claimed is None:
         return
-    if reuse.answer(services, attempt_key(claimed), claimed.recipe, upload):
+    claimed.is_the_subject()
+    if reuse.answer(services, attempt_key(claimed), claimed.recipe, upload, claimed.correlation):
+        logger.info("answered from storage")
         return  # the copy's event is on its way
     try:
         call = services.dispatcher.spawn(job_for(services, claimed, upload.etag, now_ms))
     except OutcomeUnknown as unknown:
         # As if it had been handed over: a result counts. Where none comes the watchdog finds the file without a call.
-        logger.warning("hand-over unknown", task=file.task, file=file.nn, why=str(unknown))
+        logger.warning("hand-over unknown", why=str(unknown))
         return
     except NotNow as later:
         _free_uncounted(services, claimed)
-        logger.warning("not handed over", task=file.task, file=file.nn, why=str(later))
+        logger.warning("not handed over", why=str(later))
         return  # the watchdog sends it again each minute, until the deadline
     except Refused as refused:
-        logger.error("refused by the provider", task=file.task, file=file.nn, why=str(refused))
+        logger.error("refused by the provider", why=str(refused))
+        emit({Metric.JOBS_REFUSED: 1})
         fail(services, claimed, claimed.attempt, REFUSED)
         return
     except Exception:
         # What is not foreseen flies, and the file is free again for the message's next delivery.
         _free_uncounted(services, claimed)
         raise
-    _change(services, claimed, {"lease": services.now_ms() + services.settings.lease_ms, "call": call})
+    handed_over = services.now_ms()
+    logger.info("handed over", call=call)
+    known = _change(services, claimed, {"lease": handed_over + services.settings.lease_ms, "call": call})
+    if known and claimed.attempt == 1:
+        emit({Metric.QUEUE_SECONDS: max(0, handed_over - file.created) / SECONDS})
 
 
 def job_for(services: Services, file: File, etag: str, now_ms: int) -> Job:
@@ -123,6 +132,8 @@ def job_for(services: Services, file: File, etag: str, now_ms: int) -> Job:
         thumbnail_url=storage.presign_put(at.key("thumbnails"), seconds),
         report_url=storage.presign_put(at.key("reports"), seconds),
         failure_url=storage.presign_put(at.key("failures"), seconds),
+        correlation=file.correlation,
+        handed_over=now_ms,
         not_after=not_after,
     )
 
@@ -174,6 +185,7 @@ def result_arrived(services: Services, at: AttemptKey) -> bool:
         return True
     report = read_report(services.storage, at)
     outcome = report.outcome if report else None
+    about(correlation_id=report.correlation if report else "", task=at.task, file=at.nn, attempt=at.attempt)
     now_ms = services.now_ms()
     finish = Update(
         file_key(at.task, at.nn),
@@ -194,8 +206,12 @@ def result_arrived(services: Services, at: AttemptKey) -> bool:
         remove=("due_pk", "due_ms"),
     )
     count = Update(task_key(at.task), add={"left": -1, "done": 1})
-    with suppress(TransactionFailed):  # ended already, or a superseded attempt: nothing visible changes
+    try:
         services.table.transact(finish, count, credits.capture(at.account, at.task, at.nn, now_ms))
+    except TransactionFailed:  # ended already, or a superseded attempt: nothing visible changes
+        return True
+    logger.info("file done", bytes=facts.size, reused=bool(outcome and outcome.reused))
+    metrics.completed(services.settings, at.task, outcome, header.pixels, credits.PRICE, facts.modified_ms, now_ms)
     return True
 
 
@@ -219,11 +235,17 @@ def attempt_failed(services: Services, task: int, nn: int, attempt: int, error: 
     if row is None:
         return
     file = File.model_validate(row)
+    file.is_the_subject()
     if file.state != "running" or file.attempt != attempt:
         return
     if not error.retryable or file.attempt >= MAX_ATTEMPTS or file.deadline <= services.now_ms():
         fail(services, file, attempt, error)
-    elif _change(services, file, {"lease": 0}):
+    elif file.lease == 0:  # freed by an earlier delivery, which may not have come to sending it
+        logger.info("sent again")
+        services.work.send([file.ref])
+    elif _change(services, file, {"lease": 0}, Attr("lease").gt(0)):
+        logger.warning("attempt failed", code=error.code)
+        emit({Metric.RETRIES: 1})
         services.work.send([file.ref])
 
 
@@ -238,8 +260,14 @@ def fail(services: Services, file: File, attempt: int | None, error: JobError) -
     )
     count = Update(task_key(file.task), add={"left": -1, "failed": 1, "refunded": credits.PRICE})
     back = credits.refund(file.account, file.task, file.nn, now_ms)
-    with suppress(TransactionFailed):  # it has ended meanwhile
+    file.is_the_subject()
+    try:
         services.table.transact(end, count, credits.give_back(file.account), back)
+    except TransactionFailed:  # it has ended meanwhile
+        return
+    logger.warning("file failed", code=error.code)
+    late = 1 if error.code == "too_late" else None
+    emit({Metric.FILES_FAILED: 1, Metric.REFUNDS: credits.PRICE, Metric.PAST_DEADLINE: late})
 
 
 # ---------------------------------------------------------------- watchdog
@@ -267,6 +295,7 @@ def look_after(services: Services, ref: FileRef) -> None:
     file = File.model_validate(row)
     if not file.open:
         return
+    file.is_the_subject()
     at, now_ms = attempt_key(file), services.now_ms()
     if file.attempt and (result_arrived(services, at) or failure_arrived(services, at)):
         return
@@ -276,7 +305,8 @@ def look_after(services: Services, ref: FileRef) -> None:
             services.dispatcher.cancel(file.call)
         return
     if file.state == "queued" or file.lease == 0:
-        services.work.send([ref])
+        logger.info("sent again")
+        services.work.send([file.ref])
     elif file.lease <= now_ms:
         _after_its_lease(services, file, now_ms)
     _look_again(services, file, now_ms)
@@ -290,6 +320,7 @@ def _after_its_lease(services: Services, file: File, now_ms: int) -> None:
         _change(services, file, {"lease": report.modified_ms + lease_ms})
     elif report is None and not file.call:  # nobody knows that it was ever handed over
         if _free_uncounted(services, file):
+            logger.warning("never handed over, sent again")
             services.work.send([file.ref])
     elif (error := services.dispatcher.ended(file.call, began=report is not None)) is None:
         _change(services, file, {"lease": now_ms + lease_ms})
@@ -311,10 +342,11 @@ def _look_again(services: Services, file: File, now_ms: int) -> None:
         services.table.update(again)
 
 
-def _change(services: Services, file: File, values: dict[str, int | str]) -> bool:
-    """Sets attributes of a running attempt; False where it is no longer that attempt."""
+def _change(services: Services, file: File, values: dict[str, int | str], when: ConditionBase | None = None) -> bool:
+    """Sets attributes of a running attempt; False where it is no longer that attempt, or not `when` holds."""
+    same = _running(file.attempt)
     try:
-        services.table.update(Update(file.key, _running(file.attempt), set=values))
+        services.table.update(Update(file.key, same & when if when else same, set=values))
     except ConditionFailed:
         return False
     return True

@@ -65,7 +65,7 @@ def digest(settings: Settings, upload: Upload, recipe: Recipe) -> str:
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 
 
-def answer(services: Services, at: AttemptKey, recipe: Recipe, upload: Upload) -> bool:
+def answer(services: Services, at: AttemptKey, recipe: Recipe, upload: Upload, correlation: str = "") -> bool:
     """Copies an earlier result to this attempt's key. False where a worker has to make it.
 
     AWS calls: one or two where nothing is known, five to seven for a copy. One that fails costs a run and nothing else.
@@ -74,15 +74,15 @@ def answer(services: Services, at: AttemptKey, recipe: Recipe, upload: Upload) -
         return False
     row = Key(f"ACCOUNT#{at.account}", f"REUSE#{digest(services.settings, upload, recipe)}")
     try:
-        return _answer(services, row, at)
+        return _answer(services, row, at, correlation)
     except (BotoCoreError, ClientError) as error:
-        logger.warning("not answered from storage", task=at.task, file=at.nn, error=type(error).__name__)
+        logger.warning("not answered from storage", error=type(error).__name__)
         return False
 
 
-def _answer(services: Services, row: Key, at: AttemptKey) -> bool:
+def _answer(services: Services, row: Key, at: AttemptKey, correlation: str) -> bool:
     earlier = _earlier(services, row, at) if at.attempt == 1 else None
-    copied = earlier is not None and _copy(services, earlier, at)
+    copied = earlier is not None and _copy(services, earlier, at, correlation)
     # An attempt at work keeps its place: were each repeat to take it, none would be done when the next one comes.
     if copied or earlier is None or not _at_work(services, earlier):
         _name(services, row, at)
@@ -102,7 +102,7 @@ def _earlier(services: Services, row: Key, at: AttemptKey) -> AttemptKey | None:
     return earlier if account and account.reuses(services.settings.reuse) else None
 
 
-def _copy(services: Services, source: AttemptKey, target: AttemptKey) -> bool:
+def _copy(services: Services, source: AttemptKey, target: AttemptKey, correlation: str) -> bool:
     """Result, thumbnail and report, in a worker's order. False where there is no result, or not one to show again."""
     storage = services.storage
     report = read_report(storage, source)
@@ -110,7 +110,8 @@ def _copy(services: Services, source: AttemptKey, target: AttemptKey) -> bool:
     if outcome is None or not _lasting(services.settings, outcome):
         return False
     storage.copy(source.key("thumbnails"), target.key("thumbnails"))  # none where the recipe asks for none
-    told = Report(progress=1, outcome=outcome.model_copy(update={"reused": True, "seconds": None}))
+    copied = outcome.model_copy(update={"reused": True, "seconds": None, "waited": None})
+    told = Report(progress=1, outcome=copied, correlation=correlation)
     storage.write(target.key("reports"), told.model_dump_json(exclude_none=True).encode())
     return storage.copy(source.key("results"), target.key("results"))
 

@@ -38,6 +38,8 @@ class Settings(BaseModel):
     """Names the worker's code, weights and packages; another name means other results. Without one none is reused."""
     reuse: bool = True
     modal_secret: str = ""
+    worker_price: float = 0
+    """USD a second that the worker's machine costs by its provider's list; for an estimate only."""
     upload_ttl_seconds: int = 3600
     result_retention_seconds: int = 86_400
     history_retention_days: int = 90

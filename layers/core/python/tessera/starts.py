@@ -19,7 +19,8 @@ from tessera.dispatch import FileRef
 from tessera.errors import InsufficientCredits, Invalid, RateLimited, Unauthorized, UnknownUpload
 from tessera.idempotency import Once
 from tessera.ids import new_task_number
-from tessera.observability import logger
+from tessera.metrics import Metric, emit
+from tessera.observability import about, logger
 from tessera.ratelimit import Window
 from tessera.recipe import Recipe
 from tessera.storage import ObjectFacts, upload_key
@@ -59,6 +60,7 @@ class Start:
     window: Window | None
     max_pixels: int
     once: Once | None
+    correlation: str
     seen: Mapping[int, ObjectFacts]
     refused: Mapping[int, str]
 
@@ -68,7 +70,12 @@ class Start:
 
 
 def start(
-    services: Services, who: Credential, wanted: tuple[Wanted, ...], recipe: Recipe, once: Once | None = None
+    services: Services,
+    who: Credential,
+    wanted: tuple[Wanted, ...],
+    recipe: Recipe,
+    once: Once | None = None,
+    correlation: str = "",
 ) -> int:
     """Takes the credits, makes the task and starts its files, whole or not at all; returns the task's id.
 
@@ -90,7 +97,7 @@ def start(
     limit = min(settings.max_input_pixels, recipe.max_input_pixels(settings.max_output_pixels))
     attempt = Start(
         who, wanted, recipe, new_task_number(now_ms), now_ms, secrets.token_hex(8), window(services, who, "start"),
-        limit, once, seen={}, refused={},
+        limit, once, correlation, seen={}, refused={},
     )  # fmt: skip
     for _ in range(START_TRIES):
         writes = _writes(services, attempt)
@@ -109,13 +116,15 @@ def start(
             attempt = _learn(services, attempt, failed.failures)
     else:
         raise RateLimited(1)  # other calls of the account were faster every time
+    about(correlation_id=correlation, task=attempt.task)
+    logger.info("task started", files=len(wanted), refused=len(attempt.refused))
+    emit({Metric.FILES_ACCEPTED: len(wanted), Metric.FILES_FAILED: len(attempt.refused) or None})
+    open_files = [nn for nn in range(len(wanted)) if nn not in attempt.refused]
     try:
-        services.work.send(
-            [FileRef(task=attempt.task, nn=nn) for nn in range(len(wanted)) if nn not in attempt.refused]
-        )
+        services.work.send([FileRef(task=attempt.task, nn=nn, correlation=correlation) for nn in open_files])
     except (BotoCoreError, ClientError, OSError) as error:
         # The task stands and is paid for: the watchdog finds its files within two minutes and sends them.
-        logger.warning("work not sent", task=attempt.task, error=type(error).__name__)
+        logger.warning("work not sent", error=type(error).__name__)
     return attempt.task
 
 
@@ -145,13 +154,13 @@ def _writes(services: Services, start: Start) -> list[Put | Update]:
     task = Task(
         id=start.task, account=account, created=now_ms, recipe=start.recipe, total=len(start.wanted),
         left=len(start.wanted) - len(start.refused), failed=len(start.refused), held=start.held,
-        expires=deadline + settings.result_retention_ms,
+        expires=deadline + settings.result_retention_ms, correlation=start.correlation,
     )  # fmt: skip
     rows: list[Put | Update] = [pay, Put(task_item(task, start.nonce), new=True)]
     for nn, wanted in enumerate(start.wanted):
         file = File(
             task=start.task, nn=nn, account=account, upload=wanted.upload, name=wanted.name, original=wanted.original,
-            recipe=start.recipe, created=now_ms, deadline=deadline,
+            recipe=start.recipe, created=now_ms, deadline=deadline, correlation=start.correlation,
         )  # fmt: skip
         if nn in start.refused:
             failed = {"state": "failed", "error": start.refused[nn], "ended": now_ms}

@@ -20,7 +20,7 @@ from __future__ import annotations
 import random
 import time
 import zlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
@@ -39,7 +39,7 @@ Item = dict[str, Any]
 
 DUE_SHARDS = 8  # spreads the index over partitions; readers query each
 DUE_PAGE = 500  # rows
-DUE_FACTS = ("account", "created", "total")
+DUE_FACTS = ("account", "correlation", "created", "total")
 BATCH_WRITE = 25  # DynamoDB
 MAX_TRANSACTION = 100  # DynamoDB
 CONFLICT_TRIES = 9  # with the pauses of _back_off: about 3 s
@@ -176,6 +176,28 @@ class Table:
             if "LastEvaluatedKey" not in answer:
                 return tuple(items)
             start = {"ExclusiveStartKey": answer["LastEvaluatedKey"]}
+
+    def query_range(self, pk: str, first: str, last: str) -> Iterator[Item]:
+        """The rows of a partition whose sort keys lie from `first` to `last`, in key order, page by page."""
+        request: dict[str, Any] = {
+            "TableName": self.name,
+            "KeyConditionExpression": "pk = :pk AND sk BETWEEN :first AND :last",
+            "ExpressionAttributeValues": serialize({":pk": pk, ":first": first, ":last": last}),
+            "ConsistentRead": True,
+        }
+        for answer in self.client.get_paginator("query").paginate(**request):
+            yield from map(deserialize, answer["Items"])
+
+    def scan_partitions(self, sk: str) -> Iterator[str]:
+        """The partition keys of all rows with this sort key. Reads the whole table: for a nightly round only."""
+        request: dict[str, Any] = {
+            "TableName": self.name,
+            "FilterExpression": "sk = :sk",
+            "ExpressionAttributeValues": serialize({":sk": sk}),
+            "ProjectionExpression": "pk",
+        }
+        for answer in self.client.get_paginator("scan").paginate(**request):
+            yield from (str(deserialize(item)["pk"]) for item in answer["Items"])
 
     def query_history(self, pk: str, below: str, limit: int, start: Item | None = None) -> Page:
         """Rows of `history` whose sort key is smaller than `below`, newest first."""

@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict
 from tessera.accounts import Account
 from tessera.dispatch import FileRef
 from tessera.errors import NotFound
+from tessera.observability import about
 from tessera.recipe import ImageFormat, Recipe
 from tessera.table import Item, Key, due_shard
 
@@ -46,6 +47,7 @@ class File(Row):
     recipe: Recipe
     created: int
     deadline: int
+    correlation: str = ""
     state: FileState = "queued"
     attempt: int = 0
     lease: int = 0
@@ -75,7 +77,11 @@ class File(Row):
 
     @property
     def ref(self) -> FileRef:
-        return FileRef(task=self.task, nn=self.nn)
+        return FileRef(task=self.task, nn=self.nn, correlation=self.correlation)
+
+    def is_the_subject(self) -> None:
+        """Of the log lines that follow."""
+        about(correlation_id=self.correlation, task=self.task, file=self.nn, attempt=self.attempt)
 
     @property
     def open(self) -> bool:
@@ -96,6 +102,7 @@ class Task(Row):
     held: int = 0
     refunded: int = 0
     expires: int
+    correlation: str = ""
 
     @property
     def deducted(self) -> int:

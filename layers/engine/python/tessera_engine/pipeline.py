@@ -60,6 +60,7 @@ class Product:
     model: str | None
     stand_in: bool
     notes: tuple[str, ...]
+    source_pixels: int | None = None
     fidelity: float | None = None  # dB
     seam: float | None = None
 
@@ -120,6 +121,7 @@ def carry_out(
         model=work.model,
         stand_in=work.stand_in,
         notes=(*work.notes, *steps.doubts(work)),
+        source_pixels=info.width * info.height,
         fidelity=work.scores.fidelity,
         seam=work.scores.seam,
     )

@@ -51,7 +51,8 @@ class Progress:
             self._report(fraction, now)
 
     def _report(self, fraction: float, now: float) -> None:
-        self.storage.try_write(self.job.report_url, to_json(Report(progress=fraction)), JSON)
+        report = Report(progress=fraction, correlation=self.job.correlation)
+        self.storage.try_write(self.job.report_url, to_json(report), JSON)
         self.reported, self.at = fraction, now
 
 
@@ -68,16 +69,19 @@ def run(
     `clock` gives Unix seconds, `memory` is for the activations of one tile, in bytes.
     """
     storage = storage or Storage()
+    tell(job, "job begun")
     try:
-        return _finish(job, stand_in, storage, clock, memory)
+        outcome = _finish(job, stand_in, storage, clock, memory)
     except StorageUnreachable:
         raise
     except EngineError as error:
         return _fail(job, storage, error.to_job_error())
     except Exception:  # the file must not stay silent until its deadline; the stack is for the operator alone
         stack = redacted(traceback.format_exc())  # which may tell a link, and a link is a key to an object
-        logger.error("task %s, file %d, attempt %d\n%s", job.task, job.file, job.attempt, stack)
+        tell(job, f"job broke\n{stack}", logging.ERROR)
         return _fail(job, storage, INTERNAL)
+    tell(job, "job done", model=outcome.model, seconds=outcome.seconds, waited=outcome.waited)
+    return outcome
 
 
 def _finish(job: Job, stand_in: StandIn, storage: Storage, clock: Callable[[], float], memory: int) -> Outcome:
@@ -90,11 +94,13 @@ def _finish(job: Job, stand_in: StandIn, storage: Storage, clock: Callable[[], f
         product = carry_out(
             job.recipe, source, job.limits, stand_in=stand_in, listener=progress, sink=encoded, memory=memory
         )
-        outcome = done(product, size_of(encoded), seconds=clock() - began)
+        waited = round(max(0.0, began - job.handed_over / 1000), 3) if job.handed_over else None
+        outcome = done(product, size_of(encoded), seconds=clock() - began, waited=waited)
         check_time(job, clock)
         if product.thumbnail:
             storage.write(job.thumbnail_url, product.thumbnail, CONTENT_TYPES["webp"])
-        storage.write(job.report_url, to_json(Report(progress=1.0, outcome=outcome)), JSON)
+        report = Report(progress=1.0, outcome=outcome, correlation=job.correlation)
+        storage.write(job.report_url, to_json(report), JSON)
         check_time(job, clock)
         storage.write(job.result_url, encoded, CONTENT_TYPES[product.format])
     return outcome
@@ -104,10 +110,11 @@ def _fail(job: Job, storage: Storage, error: JobError) -> Outcome:
     outcome = Outcome(status="failed", error=error)
     with suppress(LinkExpired):  # then no link of this job is good any more, and its silence will be noticed
         storage.write(job.failure_url, to_json(outcome), JSON)
+    tell(job, "job failed", logging.WARNING, code=error.code)
     return outcome
 
 
-def done(product: Product, size: int, seconds: float) -> Outcome:
+def done(product: Product, size: int, seconds: float, waited: float | None = None) -> Outcome:
     return Outcome(
         status="done",
         width=product.width,
@@ -117,10 +124,18 @@ def done(product: Product, size: int, seconds: float) -> Outcome:
         model=product.model,
         stand_in=product.stand_in,
         notes=product.notes,
+        source_pixels=product.source_pixels,
         fidelity=None if product.fidelity is None else round(product.fidelity, 2),
         seam=None if product.seam is None else round(product.seam, 3),
         seconds=round(seconds, 3),
+        waited=waited,
     )
+
+
+def tell(job: Job, message: str, level: int = logging.INFO, **facts: object) -> None:
+    """A log line with what every line about this job has; no link among it."""
+    ids = {"correlation_id": job.correlation, "task": job.task, "file": job.file, "attempt": job.attempt}
+    logger.log(level, message, extra={"about": ids | facts})
 
 
 def check_time(job: Job, clock: Callable[[], float]) -> None:
