@@ -1,0 +1,152 @@
+"""Every AWS call that product code makes is numbered; one of them can be made to fail."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from botocore.client import BaseClient
+from botocore.exceptions import ClientError, ReadTimeoutError
+
+from tests.world import ROOT
+
+PRODUCT = {str(ROOT / "layers/core/python") + "/", str(ROOT / "functions") + "/"}
+KINDS = (
+    "kill-before",  # the process dies, the request was never sent
+    "kill-after",  # the process dies, the request was carried out
+    "error",  # AWS refuses, beyond the client's own retries
+    "lost",  # the request was carried out, its answer never came
+    "duplicate",  # the request was carried out twice, the second answer came: a retry of the client's own
+)
+READ = ("Get", "Head", "Query", "List", "Scan", "BatchGet")
+KINDS_OF_READ = ("kill-before", "error", "lost")  # carried out or not, once or twice: nothing tells the difference
+CODES = {"dynamodb": "ThrottlingException", "s3": "SlowDown", "sqs": "ServiceUnavailable"}
+
+
+class Killed(BaseException):
+    """The process is gone. Not an Exception: no handler of the product's outlives its process."""
+
+
+@dataclass(frozen=True)
+class Frame:
+    file: str  # from the repository's root
+    function: str
+    line: int
+
+    def __str__(self) -> str:
+        return f"{self.file}:{self.line} {self.function}"
+
+
+@dataclass(frozen=True)
+class Call:
+    """`frames`: product code on the stack, innermost first. `invocation`: of a handler, counted from 1."""
+
+    number: int
+    operation: str
+    invocation: int
+    frames: tuple[Frame, ...]
+
+    @property
+    def kinds(self) -> tuple[str, ...]:
+        return KINDS_OF_READ if self.operation.startswith(READ) else KINDS
+
+    def same_place(self, other: Call) -> bool:
+        return (self.operation, self.frames) == (other.operation, other.frames)
+
+
+@dataclass(frozen=True)
+class Fault:
+    number: int
+    kind: str
+
+
+@dataclass
+class Recorder:
+    """`carried_out` is told of each request that AWS has carried out, before the caller learns of it."""
+
+    fault: Fault | None = None
+    carried_out: Callable[[str, dict[str, Any]], None] = lambda operation, parameters: None
+    calls: list[Call] = field(default_factory=list)
+    invocation: int = 0
+    injected: Call | None = None
+    dead: bool = False
+    paused: bool = True
+
+    @property
+    def in_fault(self) -> bool:
+        """Whether the fault hit the invocation that runs now."""
+        return self.injected is not None and self.injected.invocation == self.invocation
+
+    def make(self, client: BaseClient, operation: str, parameters: dict[str, Any], send: Callable[[], Any]) -> Any:
+        if self.dead:
+            raise Killed
+        call = Call(len(self.calls) + 1, operation, self.invocation, product_frames())
+        self.calls.append(call)
+        kind = ""
+        if self.fault and self.fault.number == call.number:
+            self.injected, kind = call, self.fault.kind
+        if kind == "kill-before":
+            self.die()
+        if kind == "error":
+            raise refusal(client, operation)
+        if kind == "duplicate":
+            self._send(operation, parameters, send, first=True)
+        answer = self._send(operation, parameters, send)
+        if kind == "kill-after":
+            self.die()
+        if kind == "lost":
+            raise ReadTimeoutError(endpoint_url=operation)
+        return answer
+
+    def _send(self, operation: str, parameters: dict[str, Any], send: Callable[[], Any], first: bool = False) -> Any:
+        try:
+            answer = send()
+        except ClientError:
+            if first:
+                return None  # the client never saw this answer
+            raise
+        self.carried_out(operation, parameters)
+        return answer
+
+    def die(self) -> None:
+        self.dead = True
+        raise Killed
+
+
+@contextmanager
+def recorded(recorder: Recorder) -> Iterator[None]:
+    """While it is open, calls of any client with product code on the stack go through `recorder`."""
+    original: Any = BaseClient._make_api_call  # type: ignore[attr-defined]
+
+    def make(client: BaseClient, operation: str, parameters: dict[str, Any]) -> Any:
+        def send() -> Any:
+            return original(client, operation, parameters)
+
+        return send() if recorder.paused else recorder.make(client, operation, parameters, send)
+
+    BaseClient._make_api_call = make  # type: ignore[attr-defined]
+    try:
+        yield
+    finally:
+        BaseClient._make_api_call = original  # type: ignore[attr-defined]
+
+
+def product_frames() -> tuple[Frame, ...]:
+    found: list[Frame] = []
+    frame = sys._getframe(1)
+    while frame:
+        name = frame.f_code.co_filename
+        if any(name.startswith(folder) for folder in PRODUCT):
+            found.append(Frame(name.removeprefix(f"{ROOT}/"), frame.f_code.co_qualname, frame.f_lineno))
+        frame = frame.f_back  # type: ignore[assignment]
+    return tuple(found)
+
+
+def refusal(client: BaseClient, operation: str) -> ClientError:
+    code = CODES.get(client.meta.service_model.service_name, "InternalServerError")
+    answer = {"Error": {"Code": code, "Message": "injected"}, "ResponseMetadata": {"HTTPStatusCode": 503}}
+    made: ClientError = client.exceptions.from_code(code)(answer, operation)
+    return made

@@ -1,0 +1,162 @@
+"""A flow's baseline, then one run for each of its calls and each kind of fault."""
+
+from __future__ import annotations
+
+import random
+import secrets
+import traceback
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from moto import mock_aws
+from tessera import ids
+from tessera.observability import logger
+from tessera.settings import HOURS, SECONDS
+
+from infra.local import multiparts, transactions
+from tests.crashlab import invariants
+from tests.crashlab.calls import Call, Fault, Recorder, recorded
+from tests.crashlab.client import Client
+from tests.crashlab.flows import CORRUPT, Flow
+from tests.crashlab.invariants import Violation, require, rows
+from tests.crashlab.simulation import Simulation, handlers, objects, open_multiparts
+from tests.world import make_world
+
+BEGIN = 1_767_225_600_000  # 2026-01-01T00:00:00Z: a run is the same at any time of day
+
+
+@dataclass(frozen=True)
+class Run:
+    """`wrong`: what was violated, empty where nothing was. `calls`: all that were made."""
+
+    flow: str
+    fault: Fault | None
+    injected: Call | None
+    wrong: str
+    calls: tuple[Call, ...]
+
+
+def run(flow: Flow, fault: Fault | None = None) -> Run:
+    recorder = Recorder(fault)
+    wrong = ""
+    with deployment(flow, recorder) as client:
+        try:
+            _play(flow, client)
+        except Violation as violation:
+            wrong = str(violation)
+        except Exception:
+            wrong = traceback.format_exc(limit=-4)
+    if fault and not wrong and recorder.injected is None:
+        wrong = f"call {fault.number} was not made: the flow is not the same each time"
+    return Run(flow.name, fault, recorder.injected, wrong, () if fault else tuple(recorder.calls))
+
+
+def faults(calls: tuple[Call, ...]) -> Iterator[tuple[Call, Fault]]:
+    """One for each call and kind. Of a row of equal reads in one process the first and the last."""
+    for n, call in enumerate(calls):
+        around = calls[max(0, n - 1) : n] + calls[n + 1 : n + 2]
+        equal = [other for other in around if other.invocation == call.invocation and other.same_place(call)]
+        if len(call.kinds) < 5 and len(equal) == 2:
+            continue
+        for kind in call.kinds:
+            yield call, Fault(call.number, kind)
+
+
+@contextmanager
+def deployment(flow: Flow, recorder: Recorder) -> Iterator[Client]:
+    with ExitStack() as stack:
+        for each in (mock_aws(), transactions.as_aws(), multiparts.as_aws(), recorded(recorder)):
+            stack.enter_context(each)
+        patch = stack.enter_context(pytest.MonkeyPatch.context())
+        _same_each_time(patch)
+        world = make_world(patch, **flow.settings)
+        world.clock.ms = BEGIN
+        for module in handlers():
+            patch.setattr(f"{module}.services", lambda: world.services)
+        _dated_by(patch, world.clock)
+        logger.setLevel("CRITICAL")
+        simulation = Simulation(
+            world, recorder, lambda nn: (CORRUPT,) if nn in flow.broken else flow.worker, flow.copies, flow.lose
+        )
+        yield Client(simulation, world.account(flow.credits))
+
+
+def _same_each_time(patch: pytest.MonkeyPatch) -> None:
+    rng = random.Random(1)
+    random.seed(1)
+    patch.setattr(secrets, "token_bytes", lambda n=32: rng.randbytes(n))
+    patch.setattr(secrets, "token_hex", lambda n=32: rng.randbytes(n).hex())
+    patch.setattr(secrets, "token_urlsafe", lambda n=32: rng.randbytes(n).hex())
+    patch.setattr(secrets, "randbits", rng.getrandbits)
+    patch.setattr("time.sleep", lambda seconds: None)
+
+
+def _dated_by(patch: pytest.MonkeyPatch, clock: Any) -> None:
+    """moto dates what it stores by the same clock."""
+
+    class Moment(datetime):
+        @classmethod
+        def now(cls, tz: Any = None) -> Any:
+            return datetime.fromtimestamp(clock.ms / 1000, tz)
+
+    patch.setattr("moto.s3.models.utcnow", lambda: datetime.fromtimestamp(clock.ms / 1000, UTC).replace(tzinfo=None))
+    patch.setattr(multiparts, "datetime", Moment)
+
+
+# ---------------------------------------------------------------- one run
+
+
+def _play(flow: Flow, client: Client) -> None:
+    simulation, clock = client.simulation, client.simulation.world.clock
+    simulation.books.check()
+    for step in flow.steps:
+        step.do(client)
+    simulation.rest()
+    table, faulty = rows(), simulation.recorder.injected is not None
+    invariants.at_rest(table, faulty)
+    invariants.healed(table, simulation.results, faulty)
+    _answers_are_true(flow, client, table)
+    _nothing_ran_twice(flow, simulation)
+    first = min((row["expires"] for row in table if row.get("state") == "done"), default=clock.ms + SECONDS)
+    simulation.run_until(first - SECONDS)
+    invariants.kept(rows(), objects(), clock.ms)
+    last = max((row["expires"] for row in table if "expires" in row and not row["sk"].startswith("ONCE#")), default=0)
+    ttl = simulation.world.services.settings.upload_ttl_ms
+    simulation.run_until(max(last, clock.ms + ttl) + HOURS)
+    simulation.swept()
+    invariants.gone(objects(), open_multiparts())
+    simulation.run_until(clock.ms + simulation.world.services.settings.history_retention_ms)
+    _forgotten(rows())
+
+
+def _answers_are_true(flow: Flow, client: Client, table: tuple[Any, ...] | list[Any]) -> None:
+    """G6: what was confirmed is there, what was refused is not, and each task ends as the flow says."""
+    tasks = {row["id"] for row in table if row["sk"] == "TASK"}
+    told = {ids.from_uuid(task) for task in client.tasks}
+    require("G6", told <= tasks, "a task that was confirmed does not exist")
+    if flow.once:
+        require("G3", len(tasks) == flow.starts, f"{len(tasks)} tasks of {flow.starts} starts with their keys")
+    allowed = flow.starts + client.unsure
+    require("G6", bool(tasks) == bool(flow.starts) and len(tasks) <= allowed, f"{len(tasks)} tasks")
+    for task in tasks:
+        files = sorted((row for row in table if row["pk"] == f"TASK#{task}" and row["sk"] != "TASK"), key=lambda f: f["nn"])
+        states = tuple(row["state"] for row in files)
+        require("G5", states == flow.ends, f"the files ended {states}, not {flow.ends}")
+
+
+def _nothing_ran_twice(flow: Flow, simulation: Simulation) -> None:
+    """G9: no run begins at a file whose result was there already."""
+    for job, began in simulation.runs:
+        there = [when for at, when in simulation.results.items() if (at.task, at.nn) == (int(job.task), job.file)]
+        require("G9", flow.reruns or not any(when < began for when in there), "a file that had its result was run again")
+
+
+def _forgotten(table: list[Any]) -> None:
+    left = [row["sk"] for row in table if row["sk"].split("#")[0] in ("TASK", "FILE", "UPLOAD", "ONCE")]
+    require("G15", not left, f"rows that nothing deletes: {left[:3]}")
+    for account in (row for row in table if row["sk"] == "ACCOUNT"):
+        require("G24", account["tasks"] == 0, "the history counts tasks that are gone")
