@@ -1,9 +1,15 @@
-"""Every AWS call that product code makes is numbered; one of them can be made to fail."""
+"""Every AWS call that product code makes is numbered; one of them can be made to fail.
+
+A run is cheap because it begins where the fault is: the flow runs once, and at each call that is to fail the process
+forks. The child lives on with the fault and says at its end how it went; the parent goes on without it.
+"""
 
 from __future__ import annotations
 
+import os
+import pickle
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -22,7 +28,7 @@ KINDS = (
     "duplicate",  # the request was carried out twice, the second answer came: a retry of the client's own
 )
 READ = ("Get", "Head", "Query", "List", "Scan", "BatchGet")
-KINDS_OF_READ = ("kill-before", "error", "lost")  # carried out or not, once or twice: nothing tells the difference
+KINDS_OF_READ = ("kill-before", "error")  # carried out or not, once or twice: nothing tells the difference
 CODES = {"dynamodb": "ThrottlingException", "s3": "SlowDown", "sqs": "ServiceUnavailable"}
 
 
@@ -53,9 +59,6 @@ class Call:
     def kinds(self) -> tuple[str, ...]:
         return KINDS_OF_READ if self.operation.startswith(READ) else KINDS
 
-    def same_place(self, other: Call) -> bool:
-        return (self.operation, self.frames) == (other.operation, other.frames)
-
 
 @dataclass(frozen=True)
 class Fault:
@@ -67,7 +70,12 @@ class Fault:
 class Recorder:
     """`carried_out` is told of each request that AWS has carried out, before the caller learns of it."""
 
+    plan: Mapping[int, tuple[str, ...]] = field(default_factory=dict)  # number of a call -> what it is to suffer
     fault: Fault | None = None
+    to_parent: int | None = None
+    """Where a child says how it went."""
+    children: list[Any] = field(default_factory=list)
+    """What they said."""
     carried_out: Callable[[str, dict[str, Any]], None] = lambda operation, parameters: None
     calls: list[Call] = field(default_factory=list)
     invocation: int = 0
@@ -85,9 +93,7 @@ class Recorder:
             raise Killed
         call = Call(len(self.calls) + 1, operation, self.invocation, product_frames())
         self.calls.append(call)
-        kind = ""
-        if self.fault and self.fault.number == call.number:
-            self.injected, kind = call, self.fault.kind
+        kind = self._branch(call)
         if kind == "kill-before":
             self.die()
         if kind == "error":
@@ -100,6 +106,24 @@ class Recorder:
         if kind == "lost":
             raise ReadTimeoutError(endpoint_url=operation)
         return answer
+
+    def _branch(self, call: Call) -> str:
+        """The kind of fault in a child, none in the parent, which comes back when its children have ended."""
+        for kind in self.plan.get(call.number, ()):
+            receiving, sending = os.pipe()
+            child = os.fork()
+            if not child:
+                os.close(receiving)
+                self.plan, self.fault, self.injected, self.to_parent = {}, Fault(call.number, kind), call, sending
+                return kind
+            os.close(sending)
+            with os.fdopen(receiving, "rb") as pipe:
+                said = pipe.read()
+            os.waitpid(child, 0)
+            if not said:
+                raise RuntimeError(f"the run with {kind} of {call.frames[0]} ended without a word")
+            self.children.append(pickle.loads(said))
+        return ""
 
     def _send(self, operation: str, parameters: dict[str, Any], send: Callable[[], Any], first: bool = False) -> Any:
         try:
