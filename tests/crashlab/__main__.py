@@ -1,4 +1,4 @@
-"""python -m tests.crashlab [--every] [--flow NAME] [--jobs N]: the whole sweep; 1 where anything was violated."""
+"""python -m tests.crashlab [--every] [--first] [--flow NAME] [--jobs N]: the whole sweep; 1 where anything was violated."""
 
 from __future__ import annotations
 
@@ -9,24 +9,27 @@ import time
 from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
+from functools import partial
 from itertools import chain
 
 from tests import conftest  # noqa: F401  the environment of the tests: no real credentials
 from tests.crashlab import sites, sweep
 from tests.crashlab.flows import FLOWS
-from tests.crashlab.sweep import Run, faults
+from tests.crashlab.sweep import Run
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.crashlab", description=__doc__)
     parser.add_argument("--every", action="store_true", help="also the calls that repeat one place more than that")
     parser.add_argument("--flow", default="", help="those whose name contains this")
+    parser.add_argument("--first", action="store_true", help="end a flow at its first violation")
     parser.add_argument("--jobs", type=int, default=os.cpu_count())
     options = parser.parse_args(arguments)
     began = time.monotonic()
     flows = [n for n, flow in enumerate(FLOWS) if options.flow in flow.name]
     with ProcessPoolExecutor(options.jobs) as pool:
-        runs = list(chain.from_iterable(pool.map(_swept, flows, [options.every] * len(flows))))
+        swept = pool.map(partial(_swept, every=options.every, first=options.first), flows)
+        runs = list(chain.from_iterable(swept))
     return report(runs, whole=not options.flow, seconds=time.monotonic() - began)
 
 
@@ -41,7 +44,7 @@ def report(runs: list[Run], whole: bool, seconds: float) -> int:
     kinds = Counter(run.fault.kind for run in injected if run.fault)
     print(f"injections run       {len(injected)} ({', '.join(f'{kind} {n}' for kind, n in kinds.items())})")
     print(f"violations           {len(wrong)}")
-    print(f"time                 {seconds:.0f} s")
+    print(f"time                 {seconds:.0f} s", flush=True)
     for site in missing:
         print(f"NOT INJECTED {site}")
     for run in wrong:
@@ -49,9 +52,11 @@ def report(runs: list[Run], whole: bool, seconds: float) -> int:
     return 1 if wrong or missing else 0
 
 
-def _swept(n: int, every: bool) -> tuple[Run, ...]:
+def _swept(n: int, every: bool, first: bool) -> tuple[Run, ...]:
     (baseline,) = sweep.run(FLOWS[n])
-    return sweep.run(FLOWS[n], faults(baseline.calls, every))
+    if baseline.wrong:
+        return (baseline,)
+    return sweep.run(FLOWS[n], sweep.all_faults(baseline.calls, every), first)
 
 
 if __name__ == "__main__":

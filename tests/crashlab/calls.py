@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import pickle
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -66,11 +66,19 @@ class Fault:
     kind: str
 
 
+Plan = Callable[[Call], tuple[str, ...]]
+"""What a call is to suffer, one run for each."""
+
+
+def nothing(call: Call) -> tuple[str, ...]:
+    return ()
+
+
 @dataclass
 class Recorder:
     """`carried_out` is told of each request that AWS has carried out, before the caller learns of it."""
 
-    plan: Mapping[int, tuple[str, ...]] = field(default_factory=dict)  # number of a call -> what it is to suffer
+    plan: Plan = nothing
     fault: Fault | None = None
     to_parent: int | None = None
     """Where a child says how it went."""
@@ -109,12 +117,12 @@ class Recorder:
 
     def _branch(self, call: Call) -> str:
         """The kind of fault in a child, none in the parent, which comes back when its children have ended."""
-        for kind in self.plan.get(call.number, ()):
+        for kind in self.plan(call):
             receiving, sending = os.pipe()
             child = os.fork()
             if not child:
                 os.close(receiving)
-                self.plan, self.fault, self.injected, self.to_parent = {}, Fault(call.number, kind), call, sending
+                self.plan, self.fault, self.injected, self.to_parent = nothing, Fault(call.number, kind), call, sending
                 return kind
             os.close(sending)
             with os.fdopen(receiving, "rb") as pipe:
@@ -123,6 +131,9 @@ class Recorder:
             if not said:
                 raise RuntimeError(f"the run with {kind} of {call.frames[0]} ended without a word")
             self.children.append(pickle.loads(said))
+        if self.fault and self.fault.number == call.number and self.injected is not call:
+            self.injected = call
+            return self.fault.kind
         return ""
 
     def _send(self, operation: str, parameters: dict[str, Any], send: Callable[[], Any], first: bool = False) -> Any:

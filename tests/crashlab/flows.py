@@ -15,11 +15,12 @@ DIES: Script = ((660, "dead"),)
 SLOW: Script = ((330, "result!"),)  # no word within the lease
 HICCUP: Script = ((2, "internal"),)
 CORRUPT: Script = ((2, "corrupt_image"),)
-STEADY: Script = (*((240.0 * n, "report") for n in range(1, 8)), (1900, "result!"))  # never within the deadline
+STEADY: Script = (*((240.0 * n, "report") for n in range(1, 8)), (2200, "result!"))  # never within the deadline
+TOO_LATE = Start(uploads=(1,), status=400)
 EVENTS = {"UploadEventQueue": 99, "ResultEventQueue": 99}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Flow:
     """`worker`: scripts of attempts 1, 2, ...; `broken`: files of every task for which it is `CORRUPT` instead.
     `ends`: the states in which the files of each task end."""
@@ -97,7 +98,7 @@ FLOWS = (
     Flow("credit for one of two starts", (Upload(), Pause(5), Start(once="a"), Start(once="b", status=402)), credits=1),
     Flow(
         "the upload expires while it is processed",
-        (Upload(), Upload(), Pause(100), Start(uploads=(0,)), Pause(400), Start(uploads=(1,), status=400)),
+        (Upload(), Upload(), Pause(100), Start(uploads=(0,)), Pause(30), TOO_LATE, Pause(400), TOO_LATE),
         worker=(((60, "report"), (250, "report"), (400, "result")),),
         settings={"upload_ttl_seconds": 120, "result_retention_seconds": 600},
     ),
@@ -112,9 +113,10 @@ FLOWS = (
         ends=("failed",),
     ),
     Flow(
-        "overwritten before the start's work is dispatched, its event first",
-        (Upload(event_after=20), Start(), Overwrite()),
+        "overwritten after the start, its event before the work",
+        (Upload(), Pause(5), Start(), Overwrite(), Pause(30)),
         ends=("failed",),
+        lose={"WorkQueue": 1},
     ),
     Flow("headers longer than one read", (Upload(LONG), Pause(5), Start()), worker=(((5, "jpeg"),),)),
     Flow("an operator's day", (Operate(),), ends=(), starts=0),

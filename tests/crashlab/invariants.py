@@ -105,14 +105,14 @@ def require(promise: str, holds: bool, what: str) -> None:
 # ---------------------------------------------------------------- at rest
 
 
-def at_rest(table: list[Row], faulty: bool) -> None:
-    """Nothing is on its way any more."""
+def at_rest(table: list[Row], faults: int) -> None:
+    """Nothing is on its way any more. Each fault may have cost a round of the watchdog."""
     for row in table:
         if row["sk"] == "TASK":
             require("G5", row["left"] == 0, "a task has not ended")
         if row["sk"].startswith("FILE#"):
             late = row["ended"] - row["deadline"]
-            require("G5", late <= 2 * ROUND + faulty * ROUND, f"a file ended {late / 1000:.0f} s after its deadline")
+            require("G5", late <= (2 + faults) * ROUND, f"a file ended {late / 1000:.0f} s after its deadline")
     for account in (row for row in table if row["sk"] == "ACCOUNT"):
         done = sum(row["state"] == "done" for row in table if row.get("account") == account["id"] and "state" in row)
         expected = account.get("granted", 0) - PRICE * done
@@ -121,14 +121,14 @@ def at_rest(table: list[Row], faulty: bool) -> None:
         require("G6", account["tasks"] == count, f"the account counts {account['tasks']} tasks of {count}")
 
 
-def healed(table: list[Row], written: dict[Any, int], faulty: bool) -> None:
+def healed(table: list[Row], written: dict[Any, int], faults: int) -> None:
     """G9: a file ends soon after its result was there, whatever became of the event."""
     for at, when in written.items():
         for row in table:
             mine = row.get("pk") == f"TASK#{at.task}" and row.get("nn") == at.nn
             if mine and row.get("state") == "done" and row["attempt"] == at.attempt:
                 took = row["ended"] - when
-                require("G9", took <= HEALED + faulty * ROUND, f"a result was seen after {took / 1000:.0f} s")
+                require("G9", took <= HEALED + faults * ROUND, f"a result was seen after {took / 1000:.0f} s")
 
 
 def kept(table: list[Row], stored: dict[str, Any], now_ms: int) -> None:

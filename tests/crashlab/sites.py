@@ -59,6 +59,12 @@ def uncovered(calls: Iterable[Call]) -> list[Site]:
     return [site for site in all_sites() if not any(site.reached_by(call) for call in different)]
 
 
+def unknown(calls: Iterable[Call]) -> list[Call]:
+    """Calls that were made where this module sees no call: it would miss a new one there."""
+    different = {(call.operation, call.frames): call for call in calls}.values()
+    return [call for call in different if not any(site.reached_by(call) for site in all_sites())]
+
+
 @cache
 def all_sites() -> tuple[Site, ...]:
     return tuple(site for path in _sources() for site in _sites(path))

@@ -7,7 +7,7 @@ import pickle
 import random
 import secrets
 import traceback
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -23,14 +23,13 @@ from tessera.settings import HOURS, SECONDS
 
 from infra.local import multiparts, transactions
 from tests.crashlab import invariants, sites
-from tests.crashlab.calls import Call, Fault, Recorder, recorded
+from tests.crashlab.calls import Call, Fault, Plan, Recorder, nothing, recorded
 from tests.crashlab.client import Client
 from tests.crashlab.flows import CORRUPT, Flow
 from tests.crashlab.invariants import Violation, require, rows
 from tests.crashlab.simulation import Simulation, handlers, objects, open_multiparts
 from tests.world import make_world
 
-REPEATS = 1
 BEGIN = 1_767_225_600_000  # 2026-01-01T00:00:00Z: a run is the same at any time of day
 
 
@@ -51,12 +50,11 @@ class Run:
         return f"{self.flow}, {self.fault.kind} of {where}: {self.wrong or 'fine'}"
 
 
-Plan = Mapping[int, tuple[str, ...]]
-
-
-def run(flow: Flow, plan: Plan | None = None) -> tuple[Run, ...]:
-    """The flow without a fault, then one run for each fault of the plan."""
-    recorder = Recorder(plan or {})
+def run(flow: Flow, plan: Plan = nothing, first: bool = False) -> tuple[Run, ...]:
+    """The flow without a fault, and one run for each fault of the plan, until the `first` violation or all of them."""
+    recorder = Recorder(plan)
+    if first:
+        recorder.plan = lambda call: () if any(child.wrong for child in recorder.children) else plan(call)
     wrong = ""
     with deployment(flow, recorder) as client:
         try:
@@ -76,15 +74,20 @@ def run(flow: Flow, plan: Plan | None = None) -> tuple[Run, ...]:
     return (made, *recorder.children)
 
 
-def faults(calls: Iterable[Call], every: bool = False) -> dict[int, tuple[str, ...]]:
-    """Each call, by its number, and each kind. Calls of one place (operation and all lines on the stack) beyond
-    REPEATS are left out, but for the last: a watchdog that finds nothing new asks the same each minute. With `every`
-    none is."""
+def all_faults(calls: Iterable[Call], every: bool = False) -> Plan:
+    """Each call and each kind. Calls of one place (operation and all lines on the stack) are taken the first and the
+    last time: a watchdog that finds nothing new asks the same each minute. With `every`, all of them."""
     places: dict[object, list[Call]] = {}
     for call in calls:
         places.setdefault((call.operation, call.frames), []).append(call)
-    chosen = [call for same in places.values() for call in (same if every else same[:REPEATS] + same[REPEATS:][-1:])]
-    return {call.number: call.kinds for call in chosen}
+    chosen = {call.number for same in places.values() for call in (same if every else (same[0], same[-1]))}
+    return lambda call: call.kinds if call.number in chosen else ()
+
+
+def some_faults(share: float, seed: str) -> Plan:
+    """One kind of fault for a share of all calls."""
+    rng = random.Random(seed)
+    return lambda call: (rng.choice(call.kinds),) if rng.random() < share else ()
 
 
 @contextmanager
@@ -150,9 +153,9 @@ def _play(flow: Flow, client: Client) -> None:
     for step in flow.steps:
         step.do(client)
     simulation.rest()
-    table, faulty = rows(), simulation.recorder.injected is not None
-    invariants.at_rest(table, faulty)
-    invariants.healed(table, simulation.results, faulty)
+    table, faults = rows(), int(simulation.recorder.injected is not None)
+    invariants.at_rest(table, faults)
+    invariants.healed(table, simulation.results, faults)
     _answers_are_true(flow, client, table)
     _nothing_ran_twice(flow, simulation)
     first = min((row["expires"] for row in table if row.get("state") == "done"), default=clock.ms + SECONDS)
