@@ -9,7 +9,7 @@ VENV := .venv/bin
 INSTALL := $(VENV)/python -m pip install -qq --constraint constraints.txt
 SOURCES := layers/core/python:layers/engine/python:functions:client
 
-.PHONY: demo serve test test-torch check bench models train sam-check build clean
+.PHONY: demo serve test test-torch crash-lab mutants check bench models train sam-check build clean
 
 demo: .venv/local  ## Upscale the bundled sample, or IMAGE=path, on this machine and show every hop.
 	@$(VENV)/python -m infra.local demo $(if $(IMAGE),"$(IMAGE)")
@@ -23,6 +23,13 @@ test: .venv/test  ## All tests.
 
 test-torch: .venv-torch/done  ## The real networks on PyTorch, with weights from WEIGHTS=folder where there are any.
 	$(if $(WEIGHTS),TESSERA_TEST_WEIGHTS="$(WEIGHTS)") .venv-torch/bin/python -m pytest -q --confcutdir=tests/torch tests/torch
+
+crash-lab: .venv/test  ## Every AWS call of every flow fails in turn, then 200 random histories; ARGS="--flow happy".
+	PYTHONPATH=$(SOURCES):. $(VENV)/python -m tests.crashlab $(ARGS)
+	STATEFUL_EXAMPLES=100 STATEFUL_STEPS=40 $(VENV)/python -m pytest -q -n 2 tests/integration/test_stateful.py
+
+mutants: .venv/test  ## Deliberate bugs, each of which the tests must catch; ARGS="NAME" for some.
+	PYTHONPATH=$(SOURCES):. $(VENV)/python -m tests.mutants $(ARGS)
 
 check: .venv/check  ## Lint, types, who imports whom, the template.
 	$(VENV)/ruff check .

@@ -1,4 +1,7 @@
-"""python -m tests.crashlab [--every] [--first] [--flow NAME] [--jobs N]: the whole sweep; 1 where anything was violated."""
+"""python -m tests.crashlab [--every | --baseline] [--first] [--flow NAME] [--jobs N]
+
+The whole sweep; ends with 1 where anything was violated, or a call site was in no flow.
+"""
 
 from __future__ import annotations
 
@@ -19,16 +22,19 @@ from tests.crashlab.sweep import Run
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m tests.crashlab", description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog="python -m tests.crashlab", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--every", action="store_true", help="also the calls that repeat one place more than that")
     parser.add_argument("--flow", default="", help="those whose name contains this")
+    parser.add_argument("--baseline", action="store_true", help="no faults")
     parser.add_argument("--first", action="store_true", help="end a flow at its first violation")
     parser.add_argument("--jobs", type=int, default=os.cpu_count())
     options = parser.parse_args(arguments)
     began = time.monotonic()
     flows = [n for n, flow in enumerate(FLOWS) if options.flow in flow.name]
     with ProcessPoolExecutor(options.jobs) as pool:
-        swept = pool.map(partial(_swept, every=options.every, first=options.first), flows)
+        swept = pool.map(partial(_swept, options), flows)
         runs = list(chain.from_iterable(swept))
     return report(runs, whole=not options.flow, seconds=time.monotonic() - began)
 
@@ -52,11 +58,11 @@ def report(runs: list[Run], whole: bool, seconds: float) -> int:
     return 1 if wrong or missing else 0
 
 
-def _swept(n: int, every: bool, first: bool) -> tuple[Run, ...]:
+def _swept(options: argparse.Namespace, n: int) -> tuple[Run, ...]:
     (baseline,) = sweep.run(FLOWS[n])
-    if baseline.wrong:
+    if baseline.wrong or options.baseline:
         return (baseline,)
-    return sweep.run(FLOWS[n], sweep.all_faults(baseline.calls, every), first)
+    return sweep.run(FLOWS[n], sweep.all_faults(baseline.calls, options.every), options.first)
 
 
 if __name__ == "__main__":

@@ -150,7 +150,9 @@ class Start:
         names = client.names if self.uploads is None else [client.names[n] for n in self.uploads]
         files = [{name: data[name] for name in ("fileName", "fileType", "fileSize")} for data in names]
         for _ in range(self.times):
-            _started(client, client.post("/start-task", {"files": files, **self.fields}, **_once(self.once)), self.status)
+            _started(
+                client, client.post("/start-task", {"files": files, **self.fields}, **_once(self.once)), self.status
+            )
 
 
 @dataclass(frozen=True)

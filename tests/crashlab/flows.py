@@ -5,7 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from tests.crashlab.client import Ask, CompleteUnknown, Multipart, Operate, Overwrite, Pause, Start, StartForm, Step, Upload
+from tests.crashlab.client import (
+    Ask,
+    CompleteUnknown,
+    Multipart,
+    Operate,
+    Overwrite,
+    Pause,
+    Start,
+    StartForm,
+    Step,
+    Upload,
+)
 from tests.crashlab.pictures import LONG, NO_PICTURE
 
 Script = tuple[tuple[float, str], ...]  # (seconds after the job was taken, what the worker writes)

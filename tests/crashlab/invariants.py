@@ -7,6 +7,7 @@ from typing import Any
 from moto.dynamodb.models import dynamodb_backends
 from tessera.credits import PRICE
 from tessera.settings import MINUTES
+from tessera.storage import AttemptKey
 from tessera.table import deserialize
 
 from tests.crashlab.calls import Recorder
@@ -90,6 +91,8 @@ class Books:
             return
         if row["state"] == "done":
             require("G1", kind == "capture", f"a finished file has a {kind}")
+            at = AttemptKey.parse(row["result_key"])
+            require("G8", at is not None and at[1].attempt == row["attempt"], f"{row['result_key']} was superseded")
         else:
             require("G1", kind in ("refund", None), f"a failed file has a {kind}")
         seen = {name: row.get(name) for name in SEEN}

@@ -210,7 +210,9 @@ class Simulation:
         scripts = self.scripts(job.file)
         for seconds, what in scripts[min(job.attempt, len(scripts)) - 1]:
             do = {"dead": self._dead}.get(what, self.write)
-            self.acts.append(Act(self.world.clock.ms + seconds * SECONDS, self._next(), lambda do=do, w=what: do(job, w)))
+            self.acts.append(
+                Act(self.world.clock.ms + seconds * SECONDS, self._next(), lambda do=do, w=what: do(job, w))
+            )
 
     def _dead(self, job: Job, _: str) -> None:
         """The message of a worker that died: received once, which is all that its queue allows."""

@@ -68,9 +68,11 @@ def run(flow: Flow, plan: Plan = nothing, first: bool = False) -> tuple[Run, ...
         calls = () if recorder.fault else tuple(recorder.calls)
         made = Run(flow.name, recorder.fault, recorder.injected, wrong, calls)
         if recorder.to_parent is not None:
-            with os.fdopen(recorder.to_parent, "wb") as pipe:
-                pickle.dump(made, pipe)
-            os._exit(0)  # the parent runs what comes after
+            try:
+                with os.fdopen(recorder.to_parent, "wb") as pipe:
+                    pickle.dump(made, pipe)
+            finally:
+                os._exit(0)  # what comes after is the parent's to do
     return (made, *recorder.children)
 
 
@@ -180,7 +182,9 @@ def _answers_are_true(flow: Flow, client: Client, table: tuple[Any, ...] | list[
     allowed = flow.starts + client.unsure
     require("G6", bool(tasks) == bool(flow.starts) and len(tasks) <= allowed, f"{len(tasks)} tasks")
     for task in tasks:
-        files = sorted((row for row in table if row["pk"] == f"TASK#{task}" and row["sk"] != "TASK"), key=lambda f: f["nn"])
+        files = sorted(
+            (row for row in table if row["pk"] == f"TASK#{task}" and row["sk"] != "TASK"), key=lambda f: f["nn"]
+        )
         states = tuple(row["state"] for row in files)
         require("G5", states == flow.ends, f"the files ended {states}, not {flow.ends}")
 
@@ -195,7 +199,11 @@ def _nothing_ran_twice(flow: Flow, simulation: Simulation) -> None:
     unsure = hit is not None and any(frame.function.endswith(".spawn") for frame in hit.frames)
     for job, began in simulation.runs:
         there = [when for at, when in simulation.results.items() if (at.task, at.nn) == (int(job.task), job.file)]
-        require("G9", flow.reruns or unsure or not any(when < began for when in there), "a file that had its result was run again")
+        require(
+            "G9",
+            flow.reruns or unsure or not any(when < began for when in there),
+            "a file that had its result was run again",
+        )
 
 
 def _forgotten(table: list[Any]) -> None:

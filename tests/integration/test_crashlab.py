@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import random
 from functools import cache
 from itertools import chain
 from pathlib import Path
