@@ -35,7 +35,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     flows = [n for n, flow in enumerate(FLOWS) if options.flow in flow.name]
     with ProcessPoolExecutor(options.jobs) as pool:
         swept = pool.map(partial(_swept, options), flows)
-        runs = list(chain.from_iterable(swept))
+        runs: list[Run] = []
+        for made in swept:
+            wrong = sum(bool(run.wrong) for run in made)
+            print(f"{len(made) - 1:5} faults, {wrong} violations  {made[0].flow}", flush=True)
+            runs += made
     return report(runs, whole=not options.flow, seconds=time.monotonic() - began)
 
 

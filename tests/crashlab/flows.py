@@ -23,7 +23,7 @@ Script = tuple[tuple[float, str], ...]  # (seconds after the job was taken, what
 
 WORKS: Script = ((1, "report"), (5, "result"))
 DIES: Script = ((660, "dead"),)
-SLOW: Script = ((330, "result!"),)  # no word within the lease
+SLOW: Script = ((385, "result!"),)  # no word within the lease
 HICCUP: Script = ((2, "internal"),)
 CORRUPT: Script = ((2, "corrupt_image"),)
 STEADY: Script = (*((240.0 * n, "report") for n in range(1, 8)), (2200, "result!"))  # never within the deadline
