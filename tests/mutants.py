@@ -161,8 +161,15 @@ MUTANTS = (
     ),
     Mutant(
         "a failure of an old attempt fails the new one",
-        LIFECYCLE + "test_a_job_that_the_queue_gave_up_is_tried_again_at_once",
-        (("lifecycle.py", 'if file.state != "running" or file.attempt != attempt:', 'if file.state != "running":'),),
+        LAB + "a zombie's failure after the retry",
+        (
+            ("lifecycle.py", 'if file.state != "running" or file.attempt != attempt:', 'if file.state != "running":'),
+            (
+                "lifecycle.py",
+                "        fail(services, file, attempt, error)",
+                "        fail(services, file, None, error)",
+            ),
+        ),
     ),
     Mutant(
         "an expired upload can be started",

@@ -84,6 +84,11 @@ FLOWS = (
         reruns=True,
     ),
     Flow(
+        "a zombie's failure after the retry",
+        (Upload(), Pause(5), Start()),
+        worker=(((385, "corrupt_image!"),), ((60, "result"),)),
+    ),
+    Flow(
         "a zombie's result after the refund",
         (Upload(), Pause(5), Start()),
         ends=("failed",),

@@ -61,10 +61,9 @@ def run(flow: Flow, plan: Plan = nothing, first: bool = False) -> tuple[Run, ...
             _play(flow, client)
         except Violation as violation:
             wrong = str(violation)
-        except BaseException:
-            if recorder.to_parent is None:
-                raise
-            wrong = traceback.format_exc(limit=-4)
+        except Exception as error:
+            frame = traceback.extract_tb(error.__traceback__)[-1]
+            wrong = f"{type(error).__name__} in {frame.filename}:{frame.lineno}: {str(error)[:300]}"
         calls = () if recorder.fault else tuple(recorder.calls)
         made = Run(flow.name, recorder.fault, recorder.injected, wrong, calls)
         if recorder.to_parent is not None:
