@@ -23,6 +23,7 @@ from tessera.storage import AttemptKey
 
 from tests.crashlab.calls import READ, Killed, Recorder
 from tests.crashlab.invariants import Books, Violation, rows
+from tests.crashlab.pictures import NO_PICTURE, PICTURES
 from tests.world import CONTEXT, REGION, ROOT, World, key_of, s3_message, template
 
 WATCHDOG = 1 * MINUTES  # template.yaml: how often the schedules run
@@ -222,8 +223,6 @@ class Simulation:
 
     def write(self, job: Job, what: str) -> None:
         """`what`: "report", a file of tests.crashlab.pictures as the result, or the code of an error."""
-        from tests.crashlab.pictures import PICTURES
-
         bucket, late = self.backend.buckets[BUCKET], what.endswith("!")  # "!": a zombie, which no time limit stops
         what = what.removesuffix("!")
         found = parse(job.result_url)
@@ -232,6 +231,8 @@ class Simulation:
         source = bucket.keys.get(key_of(job.source_url))
         if source is None or source.etag != job.source_etag:
             what = "source_changed"
+        elif source.value == NO_PICTURE:
+            what = "unsupported_format"
         if what == "report":
             self._put(key_of(job.report_url), Report(progress=0.5).model_dump_json().encode())
         elif what in PICTURES:
