@@ -2,6 +2,7 @@
 PYTHON ?= python3
 PORT ?= 8000
 STATE ?= var
+STACK ?= tessera
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 export SAM_CLI_TELEMETRY = 0
 
@@ -9,10 +10,11 @@ VENV := .venv/bin
 INSTALL := $(VENV)/python -m pip install -qq --constraint constraints.txt
 SOURCES := layers/core/python:layers/engine/python:functions:client
 
-.PHONY: demo serve test test-torch crash-lab mutants check bench models train sam-check build clean
+.PHONY: demo serve test test-torch crash-lab mutants fuzz fuzz-api check bench bench-engine models train quantise sam-check build deploy deploy-gpu \
+	clean
 
-demo: .venv/local  ## Upscale the bundled sample, or IMAGE=path, on this machine and show every hop.
-	@$(VENV)/python -m infra.local demo $(if $(IMAGE),"$(IMAGE)")
+demo: $(if $(WORKER),.venv/test,.venv/local)  ## Upscale the bundled sample, or IMAGE=path, on this machine and show every hop. WORKER=modal: by gpu_app.py.
+	@$(VENV)/python -m infra.local demo $(if $(IMAGE),"$(IMAGE)") $(if $(WORKER),--param Worker=$(WORKER))
 
 serve: .venv/local  ## The stack in the foreground; PORT=, API_KEY=, STATE=, PARAMS="Name=Value ..." can be given.
 	@$(VENV)/python -m infra.local serve --port $(PORT) --state $(STATE) $(if $(API_KEY),--api-key "$(API_KEY)") \
@@ -31,6 +33,12 @@ crash-lab: .venv/test  ## Every AWS call of every flow fails in turn, then 200 r
 mutants: .venv/test  ## Deliberate bugs, each of which the tests must catch; ARGS="NAME" for some.
 	PYTHONPATH=$(SOURCES):. $(VENV)/python -m tests.mutants $(ARGS)
 
+fuzz: .venv/test  ## FUZZ=100000 damaged files of all formats through the decoder; `make test` takes 10,000.
+	FUZZ=$(or $(FUZZ),100000) $(VENV)/python -m pytest -q -s tests/unit/engine/test_fuzz.py
+
+fuzz-api: .venv/test .venv-fuzz/done  ## Random requests by the dialects' OpenAPI documents; EXAMPLES= per operation, SEED=.
+	PYTHONPATH=$(SOURCES) $(VENV)/python -m tests.fuzz --schemathesis .venv-fuzz/bin/schemathesis $(if $(EXAMPLES),--examples $(EXAMPLES)) $(if $(SEED),--seed $(SEED))
+
 check: .venv/check  ## Lint, types, who imports whom, the template.
 	$(VENV)/ruff check .
 	$(VENV)/ruff format --check .
@@ -41,11 +49,18 @@ check: .venv/check  ## Lint, types, who imports whom, the template.
 bench: .venv/test  ## Quality and speed, side by side in one run; BENCH_DATA=folder with set5/, set14/ and kodak/.
 	PYTHONPATH=$(SOURCES) $(VENV)/python -m bench $(if $(BENCH_DATA),--data "$(BENCH_DATA)")
 
+bench-engine: .venv-oracle/done  ## The engine against its goals and other runtimes; BENCH_DATA=folder, OUT=file for JSON, ONLY="G1 G4".
+	PYTHONPATH=$(SOURCES) .venv-oracle/bin/python -m bench.engine $(if $(BENCH_DATA),--data "$(BENCH_DATA)") \
+		$(if $(OUT),--out "$(OUT)") $(if $(ONLY),--only $(ONLY))
+
 models: .venv-torch/done  ## The public networks: ARGS="list", "pull NAME", "verify".
 	@PYTHONPATH=$(SOURCES) .venv-torch/bin/python -m tessera_engine models $(or $(ARGS),list)
 
 train: .venv-training/done  ## Train the default weights; see training/README.md.
 	PYTHONPATH=$(SOURCES) .venv-training/bin/python -m training.train $(ARGS)
+
+quantise: .venv-training/done  ## The default weights in 8-bit integers; NAME=tessera-photo, SCALE=2 or 4, BENCH_DATA=folder with train/.
+	PYTHONPATH=$(SOURCES) .venv-training/bin/python -m training.quantise $(NAME) $(SCALE) $(if $(BENCH_DATA),--data "$(BENCH_DATA)")
 
 sam-check: .venv-sam/done  ## SAM's own reading of the template; no account needed.
 	AWS_DEFAULT_REGION=eu-central-1 .venv-sam/bin/sam validate --lint --template template.yaml
@@ -53,8 +68,17 @@ sam-check: .venv-sam/done  ## SAM's own reading of the template; no account need
 build: sam-check  ## Packages for `sam deploy`.
 	PATH="$(CURDIR)/.venv-sam/bin:$$PATH" .venv-sam/bin/sam build --template template.yaml
 
+deploy: build  ## The service to AWS: BUCKET=name, and STACK=, WORKER=cpu|modal, PARAMS="Name=Value ..." as you wish.
+	@test -n "$(BUCKET)" || { echo "error: BUCKET=name is needed, for example tessera-<account>-<region>" >&2; exit 1; }
+	PATH="$(CURDIR)/.venv-sam/bin:$$PATH" .venv-sam/bin/sam deploy --stack-name $(STACK) --resolve-s3 \
+		--capabilities CAPABILITY_IAM --no-fail-on-empty-changeset \
+		--parameter-overrides BucketName=$(BUCKET) $(if $(WORKER),Worker=$(WORKER)) $(PARAMS)
+
+deploy-gpu: .venv/test  ## gpu_app.py to Modal, checked before and after; infra/modal.md.
+	$(VENV)/python -m infra.deploy_gpu
+
 clean:
-	rm -rf .venv .venv-sam .venv-torch .venv-training .aws-sam var build
+	rm -rf .venv .venv-fuzz .venv-oracle .venv-sam .venv-torch .venv-training .aws-sam var build
 
 # ---------------------------------------------------------------- set-up
 .venv/bin/python:
@@ -84,6 +108,20 @@ clean:
 	@$(PYTHON) -m venv .venv-torch
 	@.venv-torch/bin/python -m pip install -qq --upgrade pip==26.3
 	@.venv-torch/bin/python -m pip install -qq --constraint constraints.txt --group torch
+	@touch $@
+
+.venv-fuzz/done: pyproject.toml
+	@$(PYTHON) -m venv .venv-fuzz
+	@.venv-fuzz/bin/python -m pip install -qq schemathesis==4.32.5
+	@touch $@
+
+# --no-deps: basicsr asks for packages of its training only; its set-up reads torch, so it is built without isolation.
+.venv-oracle/done: pyproject.toml constraints.txt
+	@$(PYTHON) -m venv .venv-oracle
+	@.venv-oracle/bin/python -m pip install -qq --upgrade pip==26.3
+	@.venv-oracle/bin/python -m pip install -qq --constraint constraints.txt --group oracle
+	@.venv-oracle/bin/python -m pip install -qq --no-deps torchvision==0.28.0
+	@.venv-oracle/bin/python -m pip install -qq --no-build-isolation --no-deps basicsr==1.4.2 realesrgan==0.3.0
 	@touch $@
 
 .venv-training/done: pyproject.toml

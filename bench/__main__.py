@@ -33,6 +33,7 @@ def main() -> None:
     speed.print_shares()
     speed.print_bands()
     encoders.print_table(options.data)
+    encoders.print_ways(options.data)
     speed.print_memory()
 
 

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import time
+import zlib
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 from io import BytesIO
 from pathlib import Path
-from statistics import median
+from statistics import fmean, median
 from typing import Any
 
 import numpy as np
 from PIL import Image, ImageDraw
 from tessera.recipe import Encode
-from tessera_engine import imageio, models, tiling
+from tessera_engine import deflate, imageio, models, tiling
 from tessera_engine.picture import Picture
+from zlib_ng import zlib_ng
 
 from bench.psnr import Pixels
 from bench.quality import read
@@ -24,6 +27,18 @@ ROUNDS = 5
 PHOTOGRAPH = 7  # of Kodak's 24, by name: leaves and bricks, hard to compress
 
 Candidate = Callable[[], bytes]
+
+
+@dataclass(frozen=True)
+class Zlib:
+    """The standard library's, beside the engine's."""
+
+    level: int
+    strategy: int
+
+    def compress(self, data: bytes | memoryview, *, last: bool = True) -> bytes:
+        stream = zlib.compressobj(self.level, zlib.DEFLATED, -zlib.MAX_WBITS, deflate.MEMORY, self.strategy)
+        return stream.compress(data) + stream.flush(zlib.Z_FINISH if last else zlib.Z_SYNC_FLUSH)
 
 
 def pillow(pixels: Pixels, kind: str, **options: Any) -> bytes:
@@ -69,7 +84,81 @@ def candidates(pixels: Pixels) -> dict[str, Candidate]:
         "JPEG, Pillow, whole": partial(pillow, pixels, "JPEG", **jpeg),
         "JPEG, ours, strips": partial(ours, pixels, Encode(format="jpeg")),
         "WebP, ours": partial(ours, pixels, Encode(format="webp")),
+        "WebP, ours, lossless": partial(ours, pixels, Encode(format="webp", lossless=True)),
+        "TIFF, Pillow, deflate": partial(pillow, pixels, "TIFF", compression="tiff_adobe_deflate", tiffinfo={317: 2}),
+        "TIFF, ours": partial(ours, pixels, Encode(format="tiff")),
+        "AVIF, ours": partial(ours, pixels, Encode(format="avif")),
     }
+
+
+def groups(data: Path) -> dict[str, list[Pixels]]:
+    """Pictures of a kind, of which a mean is taken."""
+    found = {"noisy scene": [scene(1536, 1024)], "drawing": [drawing(1536, 1024)]}
+    if (data / "kodak").is_dir():
+        photographs = [read(path) for path in sorted((data / "kodak").glob("*.png"))]
+        crops = [np.ascontiguousarray(pixels[100:356, 150:406]) for pixels in photographs[::4]]
+        (weights,) = models.DEFAULT.passes(4)
+        network = models.network(weights)
+        found["photographs"] = photographs
+        found["Lanczos x4"] = [
+            np.asarray(Image.fromarray(crop).resize((1024, 1024), Image.Resampling.LANCZOS)) for crop in crops
+        ]
+        found["network x4"] = [tiling.enlarge(network, crop, tile=tiling.TILE, done=lambda _: None) for crop in crops]
+    return found
+
+
+WAYS: dict[str, deflate.Method] = {
+    "ISA-L 1, 512 B": deflate.NEAR,
+    "ISA-L 1, 32 KiB": deflate.FAR,
+    "ISA-L 3, 32 KiB": deflate.Igzip(15, level=3),
+    "zlib-ng, Huffman only": deflate.Zlib(1, zlib_ng.Z_HUFFMAN_ONLY),
+    "zlib-ng, runs": deflate.RUNS,
+    "zlib-ng 1": deflate.Zlib(1),
+    "zlib-ng 3": deflate.FILTERED,
+    "zlib-ng 6": deflate.THOROUGH,
+    "zlib, runs": Zlib(1, zlib.Z_RLE),
+    "zlib 3": Zlib(3, zlib.Z_FILTERED),
+}
+
+
+def print_ways(data: Path) -> None:
+    """Every filter with every compressor: speed of the two together, and size to Pillow's default; one core."""
+    print("PNG's ways: MP per CPU second of filter and deflate, and mean size to Pillow's default; the Pareto front")
+    for name, pixels in groups(data).items():
+        usual = [timed(partial(pillow, part, "PNG")) for part in pixels]
+        megapixels = sum(part.shape[0] * part.shape[1] for part in pixels) / 1e6
+        whole = [timed(partial(ours, part, Encode(format="png"))) for part in pixels]
+        rows = [("Pillow's default", sum(seconds for _, seconds in usual), 1.0)]
+        rows.append(("ours, chosen by strip", sum(seconds for _, seconds in whole), shares(whole, usual)))
+        ways = []
+        for kind, label in enumerate(("none", "Sub", "Up", "Average", "Paeth")):
+            for way, method in WAYS.items():
+                results = [timed(partial(packed, part, kind, method)) for part in pixels]
+                ways.append((f"{label}, {way}", sum(seconds for _, seconds in results), shares(results, usual)))
+        front = [way for way in ways if not any(other[1] < way[1] and other[2] < way[2] for other in ways)]
+        print(f"  {name}".ljust(36) + "MP / CPU s".rjust(12) + "CPU".rjust(8) + "size".rjust(8))
+        for label, seconds, size in rows + sorted(front, key=lambda way: way[1]):
+            print(f"    {label:32}{megapixels / seconds:12.1f}{rows[0][1] / seconds:7.1f}x{size:8.3f}")
+    print()
+
+
+def packed(pixels: Pixels, kind: int, method: deflate.Method) -> bytes:
+    rows = pixels.reshape(pixels.shape[0], -1)
+    return method.compress(deflate.filtered(rows, np.zeros_like(rows[0]), pixels.shape[2], kind).data)
+
+
+def timed(candidate: Candidate) -> tuple[int, float]:
+    """Size, and the median of the processor's seconds."""
+    spent, size = [], 0
+    for _ in range(ROUNDS):
+        started = time.process_time()
+        size = len(candidate())
+        spent.append(time.process_time() - started)
+    return size, median(spent)
+
+
+def shares(sizes: list[tuple[int, float]], usual: list[tuple[int, float]]) -> float:
+    return fmean(size / other for (size, _), (other, _) in zip(sizes, usual, strict=True))
 
 
 def print_table(data: Path) -> None:

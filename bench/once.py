@@ -1,11 +1,12 @@
-"""One enlargement in a process of its own, for its peak memory: `python -m bench.once WIDTH HEIGHT SCALE FORMAT`."""
+"""One enlargement in processes of its own, for their peak memory: `python -m bench.once WIDTH HEIGHT SCALE FORMAT`."""
 
 from __future__ import annotations
 
+import os
 import sys
-from contextlib import suppress
 from pathlib import Path
 from tempfile import TemporaryFile
+from threading import Event, Thread
 from typing import Any
 
 from tessera.job import Limits
@@ -17,19 +18,43 @@ from tessera_engine.pipeline import carry_out
 from bench.speed import scene
 
 
-def forget_peak() -> None:
-    """Begin to measure from what is resident now (Linux: proc(5), clear_refs)."""
-    with suppress(OSError):
-        Path("/proc/self/clear_refs").write_text("5")
+class Peak(Thread):
+    """The most memory that this process and its children hold together: what they share is counted once (PSS)."""
+
+    def __init__(self) -> None:
+        super().__init__(daemon=True)
+        self.over, self.most = Event(), 0
+
+    def run(self) -> None:
+        while not self.over.wait(0.25):
+            held = sum(map(resident, [os.getpid(), *children()]))
+            self.most = max(self.most, held)
+
+    def stop(self) -> str:
+        self.over.set()
+        self.join()
+        return f"{self.most / 1024:.0f} MiB" if self.most else "Linux only"
 
 
-def peak() -> str:
-    """This process' largest resident memory. Not from getrusage, which counts the parent's before exec."""
+def children() -> list[int]:
+    lists = Path(f"/proc/{os.getpid()}/task").glob("*/children")
+    return [int(word) for path in lists for word in path.read_text().split()]
+
+
+def resident(process: int) -> int:
+    """kB; 0 for a process that is gone."""
+    try:
+        lines = Path(f"/proc/{process}/smaps_rollup").read_text().splitlines()
+    except OSError:
+        return 0
+    return next((int(line.split()[1]) for line in lines if line.startswith("Pss:")), 0)
+
+
+def own_resident() -> int:
+    """This process' resident memory now, in MiB; 0 where it is not known."""
     status = Path("/proc/self/status")
-    if not status.is_file():
-        return "Linux only"
-    (line,) = (line for line in status.read_text().splitlines() if line.startswith("VmHWM:"))
-    return f"{int(line.split()[1]) / 1024:.0f} MiB"
+    lines = status.read_text().splitlines() if status.is_file() else []
+    return next((int(line.split()[1]) // 1024 for line in lines if line.startswith("VmRSS:")), 0)
 
 
 def main() -> None:
@@ -39,10 +64,11 @@ def main() -> None:
     source, _ = imageio.encode(Picture(scene(width, height)), Encode(format="jpeg"))
     recipe = Recipe(operations=(Upscale(model=models.DEFAULT.name, scale=scale), Encode(format=kind), Thumbnail()))
     limits = Limits(max_input_pixels=10**9, max_output_pixels=10**9)
-    forget_peak()
+    peak = Peak()
+    peak.start()
     with TemporaryFile() as sink:
         carry_out(recipe, source, limits, stand_in="refuse", listener=lambda _: None, sink=sink)
-    print(peak())
+    print(peak.stop())
 
 
 if __name__ == "__main__":

@@ -1,12 +1,13 @@
 """Y PSNR of the shipped weights beside what every picture program does, on sets of pictures with a known truth.
 
 A set is a folder with `LR_x<scale>/` (MATLAB bicubic) and `HR/`; `HR_x<scale>/NAME` replaces `HR/NAME` where the truth
-of that scale has another size. Kodak is a plain folder: its small pictures are made here, with Pillow's bicubic.
+of that scale has another size. Kodak is a plain folder: its small pictures are made here, with Pillow's bicubic, and
+once more as the web leaves them: `kodak worn` has blur, other filters, noise and JPEG, always the same.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import mean
@@ -16,8 +17,10 @@ from PIL import Image
 from tessera_engine import models, tiling
 
 from bench.psnr import Pixels, psnr
+from training.wear import photo
 
 SETS = ("set5", "set14")
+SEED = 2026
 
 Method = Callable[[Pixels, int], Pixels]
 
@@ -49,6 +52,13 @@ def reduced(folder: Path, scale: int) -> Iterator[Truth]:
         yield Truth(np.asarray(low), high)
 
 
+def worn(pictures: list[Truth], scale: int) -> list[Truth]:
+    return [
+        Truth(photo(picture.high, scale, np.random.default_rng((SEED, number))), picture.high)
+        for number, picture in enumerate(pictures)
+    ]
+
+
 def resize(kind: Image.Resampling) -> Method:
     def enlarge(low: Pixels, scale: int) -> Pixels:
         size = (low.shape[1] * scale, low.shape[0] * scale)
@@ -64,11 +74,11 @@ def tiled(network: tiling.Network) -> Method:
     return enlarge
 
 
-def methods(network: tiling.Network) -> dict[str, Method]:
+def methods(networks: Mapping[str, tiling.Network]) -> dict[str, Method]:
     return {
         "bicubic": resize(Image.Resampling.BICUBIC),
         "Lanczos": resize(Image.Resampling.LANCZOS),
-        models.DEFAULT.name: tiled(network),
+        **{name: tiled(network) for name, network in networks.items()},
     }
 
 
@@ -77,26 +87,35 @@ def score(method: Method, pictures: list[Truth], scale: int) -> float:
     return mean(psnr(method(picture.low, scale), picture.high, scale) for picture in pictures)
 
 
-def scores(data: Path, network: tiling.Network) -> dict[str, dict[str, float]]:
-    """Set -> method -> dB at the network's scale, for the sets that are there."""
-    scale = network.scale
+def scores(data: Path, scale: int, networks: Mapping[str, tiling.Network]) -> dict[str, dict[str, float]]:
+    """Set -> method -> dB, for the sets that are there and networks of that scale, by name."""
     found = {name: list(benchmark(data / name, scale)) for name in SETS if (data / name).is_dir()}
     if (data / "kodak").is_dir():
         found["kodak"] = list(reduced(data / "kodak", scale))
+        found["kodak worn"] = worn(found["kodak"], scale)
     return {
-        name: {label: round(score(method, pictures, scale), 3) for label, method in methods(network).items()}
+        name: {label: round(score(method, pictures, scale), 3) for label, method in methods(networks).items()}
         for name, pictures in found.items()
     }
 
 
+def shipped(scale: int) -> dict[str, tiling.Network]:
+    """The networks that come with the engine, as they run on this processor."""
+    return {model.name: models.network(model.passes(scale)[0]) for model in models.SHIPPED}
+
+
+def tables(data: Path) -> dict[str, dict[str, float]]:
+    """ "<set> x<scale>" -> method -> dB."""
+    return {f"{name} x{scale}": row for scale in (2, 4) for name, row in scores(data, scale, shipped(scale)).items()}
+
+
 def print_table(data: Path) -> None:
     print("Quality: Y PSNR in dB, border = scale")
-    tables = {weights.scale: scores(data, models.network(weights)) for weights in models.DEFAULT.weights}
-    if not any(tables.values()):
+    found = tables(data)
+    if not found:
         print(f"  no pictures in {data}: give the folder with set5/, set14/, kodak/ as --data\n")
         return
-    print("  " + "set".ljust(14) + "".join(name.rjust(18) for name in ("bicubic", "Lanczos", models.DEFAULT.name)))
-    for scale, table in tables.items():
-        for name, row in table.items():
-            print("  " + f"{name} x{scale}".ljust(14) + "".join(f"{value:18.2f}" for value in row.values()))
+    print("  " + "set".ljust(16) + "".join(name.rjust(18) for name in next(iter(found.values()))))
+    for name, row in found.items():
+        print("  " + name.ljust(16) + "".join(f"{value:18.2f}" for value in row.values()))
     print()

@@ -17,10 +17,11 @@ from statistics import median
 import numpy as np
 from PIL import Image
 from tessera.recipe import Encode
-from tessera_engine import imageio, models, tiling
+from tessera_engine import decoding, imageio, models, tiling
 from tessera_engine.encoders import encoder
 from tessera_engine.enlargement import Enlargement
 from tessera_engine.header import probe
+from tessera_engine.metadata import Tags
 from tessera_engine.picture import Picture
 from tessera_engine.preview import Preview
 
@@ -103,7 +104,7 @@ def print_shares() -> None:
     result = Picture(enlarge(source.pixels, 4, tiling.TILE))
     times = seconds(
         {
-            "decode JPEG": lambda: imageio.decode(jpeg, probe(jpeg)),
+            "decode JPEG": lambda: decoding.decode(jpeg, probe(jpeg)),
             "enlarge x4": lambda: enlarge(source.pixels, 4, tiling.TILE),
             "encode JPEG": lambda: imageio.encode(result, Encode(format="jpeg")),
             "encode WebP": lambda: imageio.encode(result, Encode(format="webp")),
@@ -147,7 +148,7 @@ def print_bands() -> None:
 
 
 def in_bands(made: Enlargement, options: Encode) -> None:
-    writer = encoder(BytesIO(), made, options, b"")
+    writer = encoder(BytesIO(), made, options, Tags())
     for band in made.bands():
         writer.write(band)
     writer.finish()

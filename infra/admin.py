@@ -1,9 +1,15 @@
-"""What an operator does to accounts, with their own AWS credentials: the API has no routes for it.
+"""What an operator does, with their own AWS credentials: the API has no routes for it.
 
 python -m infra.admin --stack NAME create --credits 100     a new account; prints its key, the only time it is seen
 python -m infra.admin --stack NAME grant KEY 50             more credits (fewer with a negative number)
 python -m infra.admin --stack NAME revoke KEY               acts on the next call
 python -m infra.admin --stack NAME words KEY observed       fixes the status words of Upscayl's routes for a key
+python -m infra.admin --stack NAME reuse KEY off            whether repeats of its account are answered from storage
+python -m infra.admin --stack NAME spend                    today's GPU jobs, the cap, and whether it is paused
+python -m infra.admin --stack NAME cap 500                  GPU jobs a day, at most
+python -m infra.admin --stack NAME pause                    no further job goes to a GPU; what is under way goes on
+python -m infra.admin --stack NAME resume
+python -m infra.admin --stack NAME redrive work             messages that were given up go back into their queue
 """
 
 from __future__ import annotations
@@ -18,12 +24,13 @@ from typing import Any, Literal
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.append(str(ROOT / "layers/core/python"))  # the service is deployed, not installed
 
-from tessera import accounts, credits  # noqa: E402
+from tessera import accounts, budget, credits  # noqa: E402
 from tessera.errors import TesseraError, Unauthorized  # noqa: E402
 from tessera.services import Services, build  # noqa: E402
 from tessera.settings import Settings  # noqa: E402
 
 Words = Literal["documented", "observed"]
+DEAD_LETTERS = {"upload": "UploadDeadLetters", "result": "ResultDeadLetters", "work": "WorkDeadLetters"}
 
 
 def create_account(services: Services, key: str | None = None, amount: int = 0) -> str:
@@ -60,14 +67,36 @@ def of_stack(outputs: Mapping[str, str], session: Any) -> Services:
     return build(settings, session)
 
 
-def run(services: Services, options: argparse.Namespace) -> str:
-    """Carries out a command; returns what to print."""
+def spend(services: Services) -> str:
+    """Where the day stands."""
+    now = budget.read(services.table, services.now_ms())
+    return f"{now.day} (UTC): {now.jobs} of {now.cap} GPU jobs{', paused' if now.paused else ''}"
+
+
+def redrive(services: Services, dead_letters: str) -> str:
+    """`dead_letters`: the ARN of the queue whose messages SQS is to move back to where they came from."""
+    services.work.client.start_message_move_task(SourceArn=dead_letters)
+    return "they are on their way"
+
+
+def run(services: Services, options: argparse.Namespace, outputs: Mapping[str, str]) -> str:
+    """Carries out a command; returns what to print. `outputs` are the stack's."""
     if options.command == "create":
         return create_account(services, options.key, options.credits)
     if options.command == "grant":
         credits.grant(services, accounts.credential(services, options.key).account, options.credits, "operator")
     elif options.command == "revoke":
         accounts.revoke_key(services, options.key)
+    elif options.command == "reuse":
+        accounts.set_reuse(services, accounts.credential(services, options.key).account, options.reuse == "on")
+    elif options.command == "redrive":
+        return redrive(services, outputs[DEAD_LETTERS[options.queue]])
+    elif options.command in ("spend", "pause", "resume", "cap"):
+        if options.command == "cap":
+            budget.set_cap(services.table, options.jobs)
+        elif options.command != "spend":
+            budget.pause(services.table, options.command == "pause")
+        return spend(services)
     else:
         settle_vocabulary(services, options.key, options.words)
     return "done"
@@ -89,6 +118,13 @@ def parser() -> argparse.ArgumentParser:
     words = commands.add_parser("words")
     words.add_argument("key")
     words.add_argument("words", choices=["documented", "observed"])
+    reuse = commands.add_parser("reuse")
+    reuse.add_argument("key")
+    reuse.add_argument("reuse", choices=["on", "off"])
+    for name in ("spend", "pause", "resume"):
+        commands.add_parser(name)
+    commands.add_parser("cap").add_argument("jobs", type=int)
+    commands.add_parser("redrive").add_argument("queue", choices=DEAD_LETTERS)
     return made
 
 
@@ -100,7 +136,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     (stack,) = session.client("cloudformation").describe_stacks(StackName=options.stack)["Stacks"]
     outputs = {output["OutputKey"]: output["OutputValue"] for output in stack["Outputs"]}
     try:
-        print(run(of_stack(outputs, session), options))
+        print(run(of_stack(outputs, session), options, outputs))
     except TesseraError as error:
         print(f"error: {type(error).__name__} {error}".rstrip(), file=sys.stderr)
         return 1

@@ -217,7 +217,7 @@ class World:
             body = encoded(large, encode.format)
             done = Outcome(
                 status="done", width=large.width, height=large.height, format=encode.format, bytes=len(body),
-                model="test", stand_in=True, seconds=0.1,
+                model="test", stand_in=True, seconds=0.1, fidelity=41.25, seam=1.0,
             )  # fmt: skip
             self.services.storage.write(key_of(job.thumbnail_url), encoded(picture, "webp"))
             self.services.storage.write(

@@ -1,7 +1,7 @@
 """A finished run to shipped weights: `python -m training.export training/runs/x4 --data ../shared/data`.
 
-Writes `<name>-x<scale>.onnx`, a card of the same name as JSON (how it was made, what it scores) and `pictures.json`,
-the pictures it was made of. The new sha256 belongs into the catalogue, `tessera_engine/models.py`.
+Writes `tessera-<set>-x<scale>.onnx`, a card of the same name as JSON (how it was made, what it scores) and
+`pictures.json`, the pictures it was made of. The new sha256 belongs into the catalogue, `tessera_engine/models.py`.
 
 The graph is written by hand, node by node, so that bytes go in and bytes come out and nothing is done twice:
 
@@ -27,11 +27,12 @@ import torch
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 from tessera_engine.backends.onnx import load
-from tessera_engine.models import DEFAULT, WEIGHTS
+from tessera_engine.models import WEIGHTS
 
 from bench.quality import scores
 from training.network import DEPTH, RADIUS
 
+LICENCE = "CC0-1.0"
 OPSET, IR_VERSION = 17, 8  # of 2021: every onnxruntime since 1.12 reads it
 
 
@@ -92,13 +93,17 @@ def graph(state: dict[str, torch.Tensor], scale: int) -> onnx.ModelProto:
 def card(state: dict[str, Any], weights: bytes, run: Path, data: Path, before: list[str]) -> dict[str, Any]:
     """How the weights were made and what they score, measured on the file that is shipped."""
     plan, scale = state["plan"], state["plan"]["scale"]
-    start = f" --start-from {plan['start_from']}" if plan["start_from"] else ""
-    train = f"python -m training.train --scale {scale} --run {run}{start} --steps"
+    options = [("set", "fidelity"), ("loss", "l1"), ("start_from", None)]
+    said = "".join(
+        f" --{name.replace('_', '-')} {plan[name]}" for name, usual in options if plan.get(name, usual) != usual
+    )
+    train = f"python -m training.train --scale {scale} --run {run}{said} --steps"
+    name = f"tessera-{plan.get('set', 'fidelity')}"
     return {
-        "file": f"{DEFAULT.name}-x{scale}.onnx",
+        "file": f"{name}-x{scale}.onnx",
         "sha256": hashlib.sha256(weights).hexdigest(),
-        "licence": DEFAULT.licence,
-        "architecture": f"{DEFAULT.architecture}, scale {scale}, halo {RADIUS}",
+        "licence": LICENCE,
+        "architecture": f"M6C48, scale {scale}, halo {RADIUS}",
         "commands": [
             *before,
             *(f"{train} {steps}  # from step {first} on" for first, steps in state["cosines"]),
@@ -109,7 +114,7 @@ def card(state: dict[str, Any], weights: bytes, run: Path, data: Path, before: l
         "hours": round(state["seconds"] / 3600, 2),
         "torch": torch.__version__,
         "pictures": "pictures.json",
-        "y_psnr_db": scores(data, load(weights, scale, RADIUS)),
+        "y_psnr_db": scores(data, scale, {name: load(weights, scale, RADIUS)}),
     }
 
 

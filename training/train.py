@@ -11,6 +11,7 @@ import argparse
 import json
 import math
 import time
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -27,6 +28,7 @@ from training.wear import photo
 MUON_RATE, ADAM_RATE, WARM_UP = 6e-3, 5e-4, 100  # peaks, for kernels and for biases; the steps until them
 EMA_DECAY = 0.995
 REDUCTIONS = (1, 1.5, 2, 3)  # of every training picture
+LUMA_SHARES = (0.299, 0.587, 0.114)  # ITU-R BT.601
 VARIANTS = 6  # worn small pictures of every picture and reduction
 KEEP_EVERY = 500  # steps between checkpoints
 SCORE_EVERY = 2_000  # steps between validations
@@ -48,6 +50,25 @@ class Plan:
     licence_class: str = "A"
     start_from: str | None = None
     set: str = "fidelity"
+    loss: str = "l1"
+
+
+def l1(error: Tensor) -> Tensor:
+    """Gradient of the mean absolute error, times the number of values."""
+    return error.sign()
+
+
+def luma(error: Tensor) -> Tensor:
+    """Gradient of the squared error of the luma, with a tenth of the colours' own: what Y PSNR is made of.
+
+    (N, 3 * scale^2, h, w), colour-major.
+    """
+    planes = error.unflatten(1, (3, -1))
+    weights = torch.tensor(LUMA_SHARES).view(1, 3, 1, 1, 1)
+    return (weights * (weights * planes).sum(1, keepdim=True) + 0.1 * planes).flatten(1, 2)
+
+
+LOSSES: dict[str, Callable[[Tensor], Tensor]] = {"l1": l1, "luma": luma}
 
 
 def rate(step: int, steps: int) -> float:
@@ -144,12 +165,12 @@ class Run:
         partial.replace(self.checkpoint)  # a run killed while saving keeps the checkpoint before
 
     def learn(self, low: Pixels, high: Pixels) -> float:
-        """One step; returns its L1 loss (mean absolute error, 0..1)."""
+        """One step; returns its mean absolute error (0..1), whatever the loss."""
         with torch.autocast("cpu", dtype=torch.bfloat16):
             added = self.network.residual(tensor(low))
-        with torch.no_grad():  # the gradient of L1 by hand: autograd would pass five times over these large planes
+        with torch.no_grad():  # the gradient by hand: autograd would pass five times over these large planes
             error = added.float() - wanted(low, high, self.plan.scale)
-            slope = error.sign().div_(error.numel()).to(added.dtype)
+            slope = LOSSES[self.plan.loss](error).div_(error.numel()).to(added.dtype)
         added.backward(slope)
         for optimiser, peak in self.optimisers.values():
             for group in optimiser.param_groups:
@@ -196,6 +217,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Train the default network.")
     parser.add_argument("--scale", type=int, choices=(2, 4), required=True)
     parser.add_argument("--set", choices=SETS, default="fidelity")
+    parser.add_argument("--loss", choices=LOSSES, default="l1")
     parser.add_argument("--steps", type=int, default=22_000)
     parser.add_argument("--data", type=Path, default=Path("../shared/data"), help="has train/ and kodak/")
     parser.add_argument("--run", type=Path, required=True, help="folder of the checkpoint")
@@ -204,7 +226,7 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     start_from = str(options.start_from) if options.start_from else None
-    plan = Plan(scale=options.scale, steps=options.steps, start_from=start_from, set=options.set)
+    plan = Plan(scale=options.scale, steps=options.steps, start_from=start_from, set=options.set, loss=options.loss)
     train(plan, options.data, options.run)
 
 

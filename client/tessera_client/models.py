@@ -112,7 +112,7 @@ class Dimensions(Answer):
 
 
 class ProcessedFile(Answer):
-    """One picture of a task. The last five fields are Tessera's own and absent elsewhere."""
+    """One picture of a task. From `status` on the fields are Tessera's own and absent elsewhere."""
 
     file_name: str | None = None
     file_type: str | None = None
@@ -132,7 +132,12 @@ class ProcessedFile(Answer):
     stand_in: Annotated[bool, BeforeValidator(bool)] = Field(
         default=False, description="whether engine_model ran in place of the model that was asked for"
     )
+    cache: str | None = Field(default=None, description='"hit" where an earlier result was copied and no model ran')
     notes: Texts = ()
+    fidelity: float | None = Field(
+        default=None, description="dB, PSNR between the source and the result averaged down to its size"
+    )
+    seam: float | None = Field(default=None, description="1 where no border between tiles shows")
 
 
 class Task(Answer):

@@ -13,9 +13,11 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 from tessera.job import Job
 from tessera_engine import worker
 from tessera_engine.models import StandIn
+from tessera_engine.tiling import MEMORY
 
 
 def lambda_handler(event: dict[str, Any], context: LambdaContext) -> None:
     stand_in: StandIn = "allow" if os.environ.get("TESSERA_STAND_IN") == "allow" else "refuse"
+    memory = int(os.environ.get("TESSERA_TILE_MEMORY", MEMORY))
     for record in event["Records"]:
-        worker.run(Job.model_validate_json(record["body"]), stand_in=stand_in)
+        worker.run(Job.model_validate_json(record["body"]), stand_in=stand_in, memory=memory)

@@ -189,8 +189,10 @@ def _file(services: Services, file: File) -> dict[str, Any]:
         "dimensions": {"width": file.width, "height": file.height},
         "engineModel": file.model,
         "standIn": file.stand_in,
+        "cache": "hit" if file.reused else "miss",
         "notes": list(file.notes),
     }
+    shown |= {name: value for name, value in (("fidelity", file.fidelity), ("seam", file.seam)) if value is not None}
     if links := results.links(services, file):
         shown |= {
             "downloadLink": links.download,

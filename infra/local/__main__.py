@@ -16,6 +16,7 @@ for _folder in ("layers/core/python", "client"):  # the service is deployed, not
     sys.path.append(str(ROOT / _folder))
 
 from .demo import SAMPLE, demo  # noqa: E402
+from .gpu import provider_for  # noqa: E402
 from .stack import Stack  # noqa: E402
 from .state import StateError  # noqa: E402
 from .template import TemplateError  # noqa: E402
@@ -42,9 +43,18 @@ def serve(options: argparse.Namespace) -> int:
     ended = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: ended.set())
-    with Stack(
-        state_dir=options.state, port=options.port, parameters=options.parameters, api_key=options.api_key
-    ) as stack:
+    with (
+        provider_for(options.parameters, options.state / "containers") as provider,
+        Stack(
+            state_dir=options.state,
+            port=options.port,
+            parameters=options.parameters,
+            api_key=options.api_key,
+            variables=provider.environment if provider else None,
+        ) as stack,
+    ):
+        if provider:
+            provider.keep_token(stack.client("secretsmanager"))
         print(f"API      {stack.api_url}")
         print(f"Storage  {stack.storage_url}")
         print(f"Key      {stack.api_key}")

@@ -11,6 +11,7 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 
+from .gpu import provider_for
 from .stack import Hop, Stack
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -26,8 +27,13 @@ def demo(image: Path, parameters: Mapping[str, str], *, folder: Path = ROOT / "v
     result.unlink(missing_ok=True)
     with (
         tempfile.TemporaryDirectory(prefix="state-", dir=folder) as state,
-        Stack(state_dir=Path(state), parameters=parameters) as stack,
+        provider_for(parameters, folder / "containers") as provider,
+        Stack(
+            state_dir=Path(state), parameters=parameters, variables=provider.environment if provider else None
+        ) as stack,
     ):
+        if provider:
+            provider.keep_token(stack.client("secretsmanager"))
         print(f"The service runs at {stack.api_url}, storage at {stack.storage_url}.\n", flush=True)
         started = time.time() * 1000
         code = _client(stack, image, folder)

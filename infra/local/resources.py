@@ -6,9 +6,11 @@ Making what is already there changes nothing.
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib.metadata import distributions
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -216,7 +218,7 @@ class _Deployer:
         source = properties.need("Content")["S3Key"]
         folder = self.template.root / self.template.code[source]
         properties.ignore("CompatibleRuntimes", "CompatibleArchitectures", "Description", "LayerName", "LicenseInfo")
-        arn = self.arn("lambda", f"layer:{source}:1")
+        arn = self.arn("lambda", f"layer:{source}:{layer_version(folder)}")
         self.layers[arn] = folder
         return Made(arn, {"LayerVersionArn": arn})
 
@@ -353,3 +355,14 @@ def _queue_notification(entry: dict[str, Any]) -> dict[str, Any]:
         rules = entry["Filter"]["S3Key"]["Rules"]
         made["Filter"] = {"Key": {"FilterRules": [{"Name": rule["Name"], "Value": rule["Value"]} for rule in rules]}}
     return made
+
+
+def layer_version(folder: Path) -> int:
+    """Another one after any change to the files, or to this interpreter's packages, which stand for the layer's own."""
+    digest = hashlib.sha256()
+    for package in sorted({f"{found.name}=={found.version}" for found in distributions()}):
+        digest.update(f"{package}\0".encode())
+    for file in sorted(folder.rglob("*")):
+        if file.is_file() and "__pycache__" not in file.parts:
+            digest.update(f"{file.relative_to(folder)}\0".encode() + hashlib.sha256(file.read_bytes()).digest())
+    return int(digest.hexdigest()[:8], 16)

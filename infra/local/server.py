@@ -147,7 +147,11 @@ class _Handler(BaseHTTPRequestHandler):
             answer = Answer(500)
         return self._send(answer)
 
-    do_GET = do_HEAD = do_POST = do_PUT = do_DELETE = do_PATCH = do_OPTIONS = _serve  # noqa: N815
+    def __getattr__(self, name: str) -> Any:
+        """http.server looks for do_<METHOD>: every method is served, and it is the owner who says what is not found."""
+        if name.startswith("do_"):
+            return self._serve
+        raise AttributeError(name)
 
     def handle_expect_100(self) -> bool:
         if self._declared() > cast(_Http, self.server).owner.limit:

@@ -70,9 +70,11 @@ class Stack:
         account: Account | None = None,
         retry_seconds: int = RETRY_SECONDS,
         limits: Mapping[str, int] | None = None,
+        variables: Mapping[str, str] | None = None,
     ) -> None:
         """`port` 0 takes a free one; without `state_dir` nothing outlives the stack; `account` makes the API key from
-        the functions' environment and a wished key (default: `infra.admin`); `limits` bounds a function's processes."""
+        the functions' environment and a wished key (default: `infra.admin`); `limits` bounds a function's processes;
+        `variables` are added to every function's environment."""
         self._template_path = template
         self._state_dir = state_dir
         self._port = port
@@ -81,6 +83,7 @@ class Stack:
         self._account = account or _admin_account
         self._retry_seconds = retry_seconds
         self._limits = limits
+        self._variables = dict(variables or {})
         self._hops: deque[Hop] = deque(maxlen=MOST_HOPS)
         self._cleanup = ExitStack()
         self._restored = False
@@ -188,6 +191,7 @@ class Stack:
             "AWS_EC2_METADATA_DISABLED": "true",
             "AWS_CONFIG_FILE": "/dev/null",  # the owner's own profiles are not for the handlers
             "AWS_SHARED_CREDENTIALS_FILE": "/dev/null",
+            **self._variables,
         }
         clients = Clients(self.client("s3"), self.client("sqs"), self.client("dynamodb"))
         for client in (clients.s3, clients.sqs, clients.dynamodb):

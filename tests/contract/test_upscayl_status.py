@@ -192,6 +192,14 @@ def test_ups_28_what_is_said_of_a_file_is_true_of_its_bytes(api: Api) -> None:
     assert (file["fileType"], picture.format) == ("image/png", "WEBP")
 
 
+def test_a_finished_file_says_how_it_was_made(api: Api) -> None:
+    """Fields of our own: clients of the vendor's do not look at them."""
+    file = finished(api)
+    assert {name: file[name] for name in ("engineModel", "standIn", "notes", "fidelity", "seam")} == {
+        "engineModel": "test", "standIn": True, "notes": [], "fidelity": 41.25, "seam": 1,
+    }  # fmt: skip
+
+
 def test_ups_28_files_are_named_as_they_were_uploaded(api: Api) -> None:
     upload = api.upload(originalFileName="vacation photo ü.png")
     task = api.start(upload)

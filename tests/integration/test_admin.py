@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import pytest
-from tessera import accounts, credits
+from botocore.stub import Stubber
+from tessera import accounts, budget, credits
 from tessera.errors import Invalid, NotFound, Unauthorized
 
 from infra import admin
 from tests.world import World
 
+OUTPUTS = {"WorkDeadLetters": "arn:aws:sqs:eu-central-1:123456789012:dead"}
+
 
 def command(world: World, *words: str) -> str:
-    return admin.run(world.services, admin.parser().parse_args(["--stack", "x", *words]))
+    return admin.run(world.services, admin.parser().parse_args(["--stack", "x", *words]), OUTPUTS)
 
 
 def works(world: World, key: str) -> bool:
@@ -72,3 +75,21 @@ def test_what_cannot_be_done_is_said(world: World) -> None:
         command(world, "revoke", "unknown")
     with pytest.raises(Invalid):
         accounts.add_key(world.services, "0" * 16, "with a space")
+
+
+def test_the_gpus_switch_and_cap_are_seen_and_set(world: World) -> None:
+    today = budget.day_of(world.clock.ms)
+    assert command(world, "spend") == f"{today} (UTC): 0 of {budget.JOBS_A_DAY} GPU jobs"
+    assert command(world, "pause").endswith("GPU jobs, paused")
+    assert command(world, "cap", "7") == f"{today} (UTC): 0 of 7 GPU jobs, paused"
+    assert command(world, "resume") == f"{today} (UTC): 0 of 7 GPU jobs"
+    with pytest.raises(Invalid):
+        command(world, "cap", "-1")
+
+
+def test_redrive_asks_for_the_queue_of_the_stack(world: World) -> None:
+    client = world.services.work.client  # moto has no such call
+    with Stubber(client) as sqs:
+        sqs.add_response("start_message_move_task", {"TaskHandle": "x"}, {"SourceArn": OUTPUTS["WorkDeadLetters"]})
+        command(world, "redrive", "work")
+        sqs.assert_no_pending_responses()

@@ -258,6 +258,7 @@ def test_a_wrong_byte_is_refused_before_anything_is_read(
     data = bytearray(path.read_bytes())
     data[place] ^= 1
     path.write_bytes(data)
+    models.checked.cache_clear()
     monkeypatch.setattr(backend, "read", lambda *_: pytest.fail("the file was read"))
     with pytest.raises(ValueError, match=r"small\.pth is not the file that the catalogue lists"):
         pulled.load()

@@ -7,6 +7,7 @@ from graphlib import TopologicalSorter
 from typing import Any
 
 import pytest
+from tessera.settings import Settings
 
 from tests.world import ROOT, template
 
@@ -71,6 +72,21 @@ def test_the_worker_has_no_permission() -> None:
     assert "Policies" not in FUNCTIONS["UpscaleWorkerFunction"]
 
 
+def test_repeats_are_answered_by_the_engine_and_the_settings_that_made_them() -> None:
+    dispatch, worker = (
+        FUNCTIONS[name]["Environment"]["Variables"] for name in ("DispatchFunction", "UpscaleWorkerFunction")
+    )
+    assert dispatch["TESSERA_STAND_IN"] == worker["TESSERA_STAND_IN"]
+    assert [dispatch["TESSERA_ENGINE"]] == FUNCTIONS["UpscaleWorkerFunction"]["Layers"]
+    reuse = template()["Parameters"]["Reuse"]
+    assert reuse["Default"] == "on"
+    read = [
+        Settings(table="t", bucket="b", work_queue_url="q", reuse=word).reuse  # type: ignore[arg-type]
+        for word in reuse["AllowedValues"]
+    ]
+    assert read == [True, False]
+
+
 def test_no_policy_has_a_wildcard_action_but_the_one_that_denies() -> None:
     for function in FUNCTIONS.values():
         for policy in function.get("Policies", []):
@@ -79,7 +95,7 @@ def test_no_policy_has_a_wildcard_action_but_the_one_that_denies() -> None:
                 assert not any("*" in action for action in ([actions] if isinstance(actions, str) else actions))
 
 
-@pytest.mark.parametrize(("layer", "group"), [("dependencies", "api"), ("engine", "engine")])
+@pytest.mark.parametrize(("layer", "group"), [("dependencies", "api"), ("engine", "engine"), ("modal", "modal")])
 def test_layers_hold_what_is_tested_here(layer: str, group: str) -> None:
     groups = tomllib.loads((ROOT / "pyproject.toml").read_text())["dependency-groups"]
     assert (ROOT / "layers" / layer / "requirements.txt").read_text().split() == groups[group]
@@ -96,3 +112,24 @@ def test_a_direct_upload_fits_into_lambdas_payload() -> None:
 
     in_base64 = -(-MAX_BODY // 3) * 4
     assert in_base64 + 64 * 1024 < 6_291_556  # Lambda's own number for synchronous calls
+
+
+def test_only_those_that_talk_to_modal_have_its_client_its_token_and_its_settings() -> None:
+    speakers = {"DispatchFunction", "WatchdogFunction"}
+    for name, function in FUNCTIONS.items():
+        statements = [statement for policy in function.get("Policies", []) for statement in policy["Statement"]]
+        variables = function.get("Environment", {}).get("Variables", {})
+        assert ("ModalLayer" in references(function.get("Layers", []))) == (name in speakers)
+        assert any("secretsmanager" in str(statement) for statement in statements) == (name in speakers)
+        assert (variables.get("MODAL_PAYLOAD_FORMAT") == "cbor") == (name in speakers)
+        assert ("MODAL_MAX_THROTTLE_WAIT" in variables) == (name in speakers)
+
+
+def test_dead_letters_that_nobody_reads_raise_an_alarm() -> None:
+    alarms = [made["Properties"] for made in RESOURCES.values() if made["Type"] == "AWS::CloudWatch::Alarm"]
+    watched = set().union(*(references(alarm.get("Dimensions", [])) for alarm in alarms))
+    read = {
+        queue for function in FUNCTIONS.values() for event in function["Events"].values() for queue in references(event)
+    }
+    assert {name for name in QUEUES if name.endswith("DeadLetters")} - read <= watched
+    assert all(references(alarm["AlarmActions"]) == {"Alarms"} for alarm in alarms)

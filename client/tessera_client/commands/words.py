@@ -52,5 +52,8 @@ def result_json(path: Path, task_id: str, file: ProcessedFile, task: Task) -> di
         "bytes": file.final_file_size,
         "engineModel": file.engine_model,
         "standIn": file.stand_in,
+        "cache": file.cache,
         "notes": list(file.notes),
+        "fidelity": file.fidelity,
+        "seam": file.seam,
     }

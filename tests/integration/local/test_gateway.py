@@ -103,8 +103,9 @@ def test_a_function_that_fails_is_500(stack: Stack, path: str) -> None:
     assert call(stack, "GET", "/x").status == 200
 
 
-def test_unknown_paths_are_404(stack: Stack) -> None:
-    reply = call(stack, "GET", "/")
+@pytest.mark.parametrize("method", ["GET", "TRACE", "QUERY"])
+def test_unknown_paths_are_404(stack: Stack, method: str) -> None:
+    reply = call(stack, method, "/")
     assert (reply.status, reply.body) == (404, b'{"message":"Not Found"}')
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from infra.local.resources import layer_version
 from infra.local.stack import FunctionError, Stack
 from infra.local.template import Made, Template, TemplateError
 from tests.integration.local.support import TINY
@@ -171,3 +172,16 @@ def test_what_the_stack_cannot_make_raises(tmp_path: Path, resource: str, messag
     template.write_text(f"Transform: AWS::Serverless-2016-10-31\nResources:\n  R: {resource}\n")
     with pytest.raises(TemplateError, match=message), Stack(template, account=lambda *_: "k"):
         pass
+
+
+def test_a_layer_has_another_version_after_any_change_to_its_files(tmp_path: Path) -> None:
+    (tmp_path / "python").mkdir()
+    (tmp_path / "python/engine.py").write_text("SCALE = 4")
+    first = layer_version(tmp_path)
+    (tmp_path / "python/__pycache__").mkdir()
+    (tmp_path / "python/__pycache__/engine.pyc").write_bytes(b"compiled")
+    assert layer_version(tmp_path) == first
+    (tmp_path / "python/engine.py").write_text("SCALE = 2")
+    second = layer_version(tmp_path)
+    (tmp_path / "python/engine.py").rename(tmp_path / "python/motor.py")
+    assert len({first, second, layer_version(tmp_path)}) == 3

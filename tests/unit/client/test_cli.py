@@ -67,7 +67,14 @@ def test_options_reach_the_server(tessera: Tessera, server: FakeServer, photo: P
 def test_json_is_one_object_per_file_and_nothing_else(
     tessera: Tessera, server: FakeServer, photos: list[Path], tmp_path: Path
 ) -> None:
-    server.final = {"engineModel": "mini", "standIn": True, "notes": ["no face model"]}
+    server.final = {
+        "engineModel": "mini",
+        "standIn": True,
+        "cache": "hit",
+        "notes": ["no face model"],
+        "fidelity": 41.5,
+        "seam": 1,
+    }
     (tmp_path / "bad.jpg").write_bytes(b"GIF89a")
     ran = tessera("upscale", photos[0], tmp_path / "bad.jpg", "--json", "--parallel", 1)
     good, bad = ran.json
@@ -86,7 +93,10 @@ def test_json_is_one_object_per_file_and_nothing_else(
         "bytes": len(RESULT),
         "engineModel": "mini",
         "standIn": True,
+        "cache": "hit",
         "notes": ["no face model"],
+        "fidelity": 41.5,
+        "seam": 1.0,
     }
     assert bad == {
         "file": str(tmp_path / "bad.jpg"),

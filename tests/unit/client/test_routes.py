@@ -56,10 +56,10 @@ def test_c_04_both_vocabularies_are_understood(client: Client, server: FakeServe
 
 
 def test_ups_28_fields_old_new_and_missing(client: Client, server: FakeServer) -> None:
-    own = {"engineModel": "mini", "standIn": True, "notes": "soft", "status": "completed", "downloadUrl": "x", "new": 1}
-    server.final = own
+    own = {"engineModel": "mini", "standIn": True, "cache": "hit", "notes": "soft", "status": "completed"}
+    server.final = own | {"downloadUrl": "x", "new": 1}
     (file,) = client.get_task_status("t").files
-    assert (file.engine_model, file.stand_in, file.notes) == ("mini", True, ("soft",))
+    assert (file.engine_model, file.stand_in, file.cache, file.notes) == ("mini", True, "hit", ("soft",))
     assert file.dimensions and file.dimensions.width == 40
     server.statuses = [{"status": "processing", "progress": 75, "files": None}]
     bare = client.get_task_status("t")

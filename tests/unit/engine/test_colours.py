@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from PIL import Image, ImageCms
-from tessera_engine import header, imageio
+from tessera_engine import decoding, header
 from tessera_engine.picture import Picture
 
 Scene = Callable[..., NDArray[np.uint8]]
@@ -73,7 +73,7 @@ def to_srgb(linear: Floats) -> Floats:
 
 
 def decode(data: bytes) -> tuple[Picture, tuple[str, ...]]:
-    return imageio.decode(data, header.probe(data, header.ALL))
+    return decoding.decode(data, header.probe(data, header.ALL))
 
 
 @pytest.mark.parametrize(("primaries", "power"), [(DISPLAY_P3, 2.2), (ADOBE_RGB, 563 / 256)])
@@ -108,7 +108,7 @@ def test_a_colour_profile_on_a_grey_picture_is_ignored_with_a_note(make_file: Ma
     data = make_file(Image.new("L", (3, 2), 77), "png", icc_profile=rgb_profile(DISPLAY_P3, 2.2))
     picture, notes = decode(data)
     assert picture.pixels.ravel().tolist() == [77] * 6
-    assert notes == (imageio.NOTE_PROFILE,)
+    assert notes == (decoding.NOTE_PROFILE,)
 
 
 @pytest.mark.parametrize("kind", ["jpeg", "tiff"])

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from PIL import ExifTags, Image, features
 from tessera.job import Limits
 from tessera.recipe import Encode, Recipe, Upscale
-from tessera_engine import header, imageio, pipeline
+from tessera_engine import decoding, header, imageio, metadata, pipeline
 from tessera_engine.errors import CorruptImage, PictureError, TooManyPixels, UnsupportedFormat
 from tessera_engine.picture import Picture
 
@@ -21,10 +21,11 @@ MakeFile = Callable[..., bytes]
 
 FURTHER = [kind for kind in ("tiff", "bmp", "gif", "avif") if kind != "avif" or features.check("avif")]
 LIMITS = Limits(max_input_pixels=1_000_000, max_output_pixels=16_000_000)
+TWICE = Recipe(operations=(Upscale(model="tessera-fidelity", scale=2), Encode(format="png")))
 
 
 def decode(data: bytes) -> tuple[Picture, tuple[str, ...]]:
-    return imageio.decode(data, header.probe(data, header.ALL))
+    return decoding.decode(data, header.probe(data, header.ALL))
 
 
 @pytest.mark.parametrize("kind", FURTHER)
@@ -75,7 +76,7 @@ def test_a_transparent_gif(make_file: MakeFile) -> None:
     assert picture.pixels[0, 1].tolist() == [200, 100, 50]
 
 
-@pytest.mark.parametrize(("kind", "note"), [("gif", imageio.NOTE_FIRST_FRAME), ("tiff", imageio.NOTE_FIRST_PAGE)])
+@pytest.mark.parametrize(("kind", "note"), [("gif", decoding.NOTE_FIRST_FRAME), ("tiff", decoding.NOTE_FIRST_PAGE)])
 def test_the_first_of_several(kind: str, note: str, make_file: MakeFile) -> None:
     frames = [Image.new("RGB", (4, 4), colour) for colour in ((250, 0, 0), (0, 0, 250))]
     picture, notes = decode(make_file(frames[0], kind, save_all=True, append_images=frames[1:]))
@@ -130,8 +131,8 @@ def test_flipped_bytes_raise_nothing_unexpected(kind: str, make_scene: Scene, ma
             damaged[place] = rng.integers(256)
         try:
             info = header.probe(bytes(damaged), header.ALL)
-            imageio.check_limits(info, 2, "png", LIMITS)
-            imageio.decode(bytes(damaged), info)
+            imageio.check_limits(info, TWICE, LIMITS)
+            decoding.decode(bytes(damaged), info)
         except PictureError:
             continue
 
@@ -147,4 +148,93 @@ def test_flipped_bytes_raise_nothing_unexpected(kind: str, make_scene: Scene, ma
 )
 def test_huge_claims_are_refused_by_the_header(data: bytes) -> None:
     with pytest.raises(TooManyPixels):
-        imageio.check_limits(header.probe(data, header.ALL), 2, "png", LIMITS)
+        imageio.check_limits(header.probe(data, header.ALL), TWICE, LIMITS)
+
+
+# --- HEIC -------------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def heic(make_file: MakeFile) -> MakeFile:
+    pillow_heif = pytest.importorskip("pillow_heif")  # of the group test
+    pillow_heif.register_heif_opener()
+    return lambda image, **options: make_file(image, "HEIF", **options)
+
+
+@pytest.mark.parametrize(("width", "height"), [(64, 64), (65, 37), (130, 90)])
+@pytest.mark.parametrize("channels", [1, 3, 4])
+def test_a_heic_is_read_where_it_is_asked_for(
+    width: int, height: int, channels: int, heic: MakeFile, make_scene: Scene
+) -> None:
+    pixels = make_scene(width, height, channels)
+    data = heic(Image.fromarray(pixels.squeeze()), quality=95)
+    with pytest.raises(UnsupportedFormat, match="accepted: jpeg, png, webp"):
+        header.probe(data)
+    info = header.probe(data, header.ALL)
+    assert info.format == "heic" and info.width >= width and info.height >= height  # small ones are padded to 64
+    picture, notes = decode(data)
+    assert (picture.width, picture.height) == (width, height) and not notes
+    colours = np.broadcast_to(picture.pixels, (height, width, 3)).astype(int)
+    assert np.abs(colours - pixels[:, :, :3]).mean() < 6
+    if channels == 4:
+        assert picture.alpha is not None and np.abs(picture.alpha.astype(int) - pixels[:, :, 3]).mean() < 6
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_a_heic_is_turned_once(orientation: int, heic: MakeFile, make_scene: Scene) -> None:
+    """By the container (`irot`, `imir`); its EXIF says so too, and is not asked again."""
+    pixels = make_scene(96, 64)
+    exif = Image.Exif()
+    exif.update({ExifTags.Base.Orientation: orientation, ExifTags.Base.Copyright: "A. Author"})
+    picture, _ = decode(heic(Image.fromarray(stored(pixels, orientation)), quality=95, exif=exif.tobytes()))
+    assert (picture.width, picture.height) == (96, 64)
+    assert np.abs(picture.pixels.astype(int) - pixels).mean() < 6
+    assert metadata.parse(picture.exif)[ExifTags.Base.Copyright] == "A. Author"
+
+
+@pytest.mark.parametrize("share", [0.02, 0.1, 0.5, 0.95])
+def test_a_truncated_heic(share: float, heic: MakeFile, make_scene: Scene) -> None:
+    whole = heic(Image.fromarray(make_scene(120, 90)))
+    with pytest.raises((CorruptImage, UnsupportedFormat)):
+        decode(whole[: int(len(whole) * share)])
+
+
+def test_flipped_bytes_of_a_heic_raise_nothing_unexpected(heic: MakeFile, make_scene: Scene) -> None:
+    whole = heic(Image.fromarray(make_scene(64, 64)))
+    rng = np.random.default_rng(1)
+    for _ in range(80):
+        damaged = bytearray(whole)
+        for place in rng.integers(min(len(damaged), 900), size=3):
+            damaged[place] = rng.integers(256)
+        try:
+            info = header.probe(bytes(damaged), header.ALL)
+            imageio.check_limits(info, TWICE, LIMITS)
+            decoding.decode(bytes(damaged), info)
+        except PictureError:
+            continue
+
+
+@pytest.mark.parametrize(
+    ("major", "listed", "kind"),
+    [
+        (b"heic", b"mif1heic", "heic"),
+        (b"heix", b"", "heic"),
+        (b"mif1", b"mif1heic", "heic"),
+        (b"msf1", b"msf1hevc", "heic"),
+        (b"mif1", b"mif1miafavif", "avif"),
+        (b"avis", b"msf1", "avif"),
+        (b"mif1", b"mif1", None),
+        (b"isom", b"isomavc1heic", None),
+        (b"mif1", b"xxxx" * 1_000 + b"heic", None),
+    ],
+)
+def test_brands_say_what_is_in_the_container(major: bytes, listed: bytes, kind: str | None) -> None:
+    head = struct.pack(">I4s4sI", 16 + len(listed), b"ftyp", major, 0) + listed
+    assert header.recognised(head + b"heicavif") == kind
+
+
+def test_without_its_reader_no_heic(heic: MakeFile, monkeypatch: pytest.MonkeyPatch, make_scene: Scene) -> None:
+    data = heic(Image.fromarray(make_scene(64, 64)))
+    monkeypatch.setattr(decoding, "HEIF_READER", None)
+    with pytest.raises(UnsupportedFormat, match="pillow-heif"):
+        decoding.decode(data, header.probe(data, header.ALL))

@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from tessera_engine import catalogue, models
+from tessera_engine import catalogue, cores, models
 from tessera_engine.errors import ModelUnavailable
 
 UPSCAYL = (
@@ -19,22 +19,83 @@ UPSCAYL = (
 )
 
 
-def test_the_default_weights_are_installed_and_are_the_listed_bytes() -> None:
-    for weights in models.DEFAULT.weights:
-        data = (models.WEIGHTS / weights.file).read_bytes()
-        assert hashlib.sha256(data).hexdigest() == weights.sha256
-        assert (models.network(weights).scale, models.network(weights).halo) == (weights.scale, weights.halo)
+SHIPPED = [(model.name, weights) for model in models.SHIPPED for weights in model.weights]
 
 
-def test_the_cards_tell_of_the_shipped_files() -> None:
-    for weights in models.DEFAULT.weights:
-        card = json.loads((models.WEIGHTS / weights.file).with_suffix(".json").read_text())
-        assert (card["file"], card["sha256"]) == (weights.file, weights.sha256)
-        assert card["steps_done"] == card["plan"]["steps"]
-        for row in card["y_psnr_db"].values():
-            assert row["tessera-fidelity"] > row["Lanczos"] + 0.5 > row["bicubic"] + 0.5
+@pytest.mark.parametrize(("name", "weights"), SHIPPED)
+def test_the_shipped_weights_are_installed_and_are_the_listed_bytes(name: str, weights: models.Weights) -> None:
+    data = (models.WEIGHTS / weights.file).read_bytes()
+    assert hashlib.sha256(data).hexdigest() == weights.sha256
+    assert (models.network(weights).scale, models.network(weights).halo) == (weights.scale, weights.halo)
+
+
+@pytest.mark.parametrize(("name", "weights"), SHIPPED)
+def test_the_cards_tell_of_the_shipped_files(name: str, weights: models.Weights) -> None:
+    card = json.loads((models.WEIGHTS / weights.file).with_suffix(".json").read_text())
+    assert (card["file"], card["sha256"]) == (weights.file, weights.sha256)
+    assert card["steps_done"] == card["plan"]["steps"]
+    rows = card["y_psnr_db"]
+    better = ["kodak worn"] if name == "tessera-photo" else ["set5", "set14", "kodak"]
+    for kind in better:
+        assert rows[kind][name] > rows[kind]["Lanczos"] + 0.4
+
+
+def test_the_pictures_behind_the_weights_are_listed() -> None:
     pictures = json.loads((models.WEIGHTS / "pictures.json").read_text())
     assert pictures and all(len(picture["sha256"]) == 64 and picture["licence"] for picture in pictures)
+
+
+def test_the_integer_files_were_made_from_the_shipped_ones_and_lose_nothing() -> None:
+    for _, weights in SHIPPED:
+        assert isinstance(weights, models.Weights) and weights.quick is not None
+        file = models.WEIGHTS / weights.quick.file
+        assert hashlib.sha256(file.read_bytes()).hexdigest() == weights.quick.sha256
+        card = json.loads(file.with_suffix(".json").read_text())
+        assert (card["file"], card["sha256"]) == (weights.quick.file, weights.quick.sha256)
+        assert card["made_from"] == {"file": weights.file, "sha256": weights.sha256}
+        for row in card["y_psnr_db"].values():
+            assert row["int8"] > row["fp32"] - 0.1
+
+
+@pytest.mark.parametrize(
+    ("precision", "able", "chosen"), [(None, True, "int8"), ("exact", True, "fp32"), ("auto", False, "fp32")]
+)
+def test_integers_run_where_they_are_quick(
+    precision: str | None, able: bool, chosen: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    weights = models.DEFAULT.weights[1]
+    assert isinstance(weights, models.Weights) and weights.quick is not None
+    loaded: list[int] = []
+    monkeypatch.setattr(models, "multiplies_bytes", lambda: able)
+    monkeypatch.setattr(models.onnx, "load", lambda data, *_: loaded.append(len(data)))
+    monkeypatch.delenv("TESSERA_PRECISION", raising=False)
+    if precision:
+        monkeypatch.setenv("TESSERA_PRECISION", precision)
+    weights.load()
+    files = {"int8": weights.quick.file, "fp32": weights.file}
+    assert loaded == [(models.WEIGHTS / files[chosen]).stat().st_size]
+
+
+def test_an_unknown_precision_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TESSERA_PRECISION", "fast")
+    with pytest.raises(ValueError, match="auto or exact"):
+        models.DEFAULT.weights[0].load()
+
+
+@pytest.mark.parametrize(
+    ("listing", "able"),
+    [
+        ("flags\t\t: fpu avx2 avx512_vnni\n", True),
+        ("flags : avx2 avx_vnni\n", True),
+        ("Features : fp asimd asimddp\n", True),
+        ("flags : fpu avx2 avx512f\n", False),
+        ("model name : avx512_vnni\n", False),
+    ],
+)
+def test_processors_are_asked_what_they_can(listing: str, able: bool, tmp_path: Path) -> None:
+    (tmp_path / "cpuinfo").write_text(listing)
+    assert cores.multiplies_bytes(tmp_path / "cpuinfo") is able
+    assert not cores.multiplies_bytes(tmp_path / "missing")
 
 
 def test_all_twelve_names_lead_into_the_catalogue() -> None:
@@ -43,7 +104,7 @@ def test_all_twelve_names_lead_into_the_catalogue() -> None:
 
 
 @pytest.mark.parametrize("name", [*models.CATALOGUE, *UPSCAYL])
-@pytest.mark.parametrize(("scale", "passes"), [(2, [2]), (4, [4]), (8, [2, 4])])
+@pytest.mark.parametrize(("scale", "passes"), [(2, [2]), (3, [4]), (4, [4]), (8, [2, 4])])
 def test_every_model_has_a_way_to_every_scale(name: str, scale: int, passes: list[int]) -> None:
     model = models.CATALOGUE[models.ALIASES.get(name, name)]
     assert [weights.scale for weights in model.needed(scale)] == passes
@@ -73,7 +134,7 @@ def torch_found(monkeypatch: pytest.MonkeyPatch) -> dict[str, bool]:
 
 
 @pytest.mark.parametrize("name", UPSCAYL)
-@pytest.mark.parametrize("scale", [2, 4, 8])
+@pytest.mark.parametrize("scale", [2, 3, 4, 8])
 def test_the_default_stands_in_and_says_so(name: str, scale: int, cache: Path) -> None:
     choice = models.choose(name, scale, "allow")
     assert (choice.model, choice.stand_in) == (models.DEFAULT, True)
@@ -100,12 +161,12 @@ def test_what_to_install_is_said_when_pytorch_is_missing(cache: Path, torch_foun
 
 def test_the_engine_itself_needs_no_torch() -> None:
     """Blocked, not absent: the test means the same where it is installed."""
-    modules = "worker, models, pull, __main__"
-    script = f"import sys; sys.modules['torch'] = None; from tessera_engine import {modules}"
+    modules = "worker, models, own, pull, __main__"
+    script = f"import sys; sys.modules['torch'] = sys.modules['spandrel'] = None; from tessera_engine import {modules}"
     subprocess.run([sys.executable, "-c", script], check=True, env={"PYTHONPATH": os.pathsep.join(sys.path)})
 
 
-@pytest.mark.parametrize(("scale", "passes"), [(2, [2]), (4, [4]), (8, [2, 4])])
+@pytest.mark.parametrize(("scale", "passes"), [(2, [2]), (3, [4]), (4, [4]), (8, [2, 4])])
 def test_the_default_by_its_own_name_is_no_stand_in(scale: int, passes: list[int]) -> None:
     choice = models.choose("tessera-fidelity", scale, "refuse")
     assert not choice.stand_in

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from tessera.job import Limits
 from tessera.recipe import AnyOperation, Encode, EnhanceFace, Operation, Recipe, Thumbnail, Upscale
-from tessera_engine import pipeline, steps
+from tessera_engine import models, pipeline, sandbox, steps
 from tessera_engine.errors import CorruptImage, ModelUnavailable, TooManyPixels, UnsupportedFormat
 from tessera_engine.header import probe
 from tessera_engine.pipeline import Product
@@ -32,7 +32,7 @@ def test_there_is_a_step_for_every_operation() -> None:
     assert set(pipeline.STEPS) == set(Operation.__subclasses__())
 
 
-@pytest.mark.parametrize("scale", [2, 4, 8])
+@pytest.mark.parametrize("scale", [2, 3, 4, 8])
 @pytest.mark.parametrize("size", [(1, 1), (2, 1), (17, 31)])
 def test_sizes_are_exact(scale: Any, size: tuple[int, int], make_scene: Scene, make_file: MakeFile) -> None:
     source = make_file(Image.fromarray(make_scene(*size)), "png")
@@ -45,7 +45,7 @@ def test_sizes_are_exact(scale: Any, size: tuple[int, int], make_scene: Scene, m
 
 def test_an_enlargement_shows_the_same_picture(make_scene: Scene, make_file: MakeFile, open_file: OpenFile) -> None:
     pixels = make_scene(48, 40)
-    for scale in (2, 4, 8):
+    for scale in (2, 3, 4, 8):
         source = make_file(Image.fromarray(pixels), "png")
         product = carry_out(source, Upscale(model="tessera-fidelity", scale=scale), PNG)
         back = open_file(product.encoded).resize((48, 40), Image.Resampling.BICUBIC)
@@ -57,7 +57,7 @@ def test_all_operations_together(make_scene: Scene, make_file: MakeFile, open_fi
     told: list[float] = []
     operations = (Upscale(model="quick-clear-4x", scale=4), EnhanceFace(), Encode(format="webp"), Thumbnail(side=64))
     product = carry_out(source, *operations, stand_in="allow", listener=told.append)
-    assert (product.model, product.stand_in) == ("tessera-fidelity", True)
+    assert (product.model, product.stand_in) == ("tessera-photo", True)
     assert product.notes == (steps.NOTE_FACES,)
     assert probe(product.encoded).format == probe(product.thumbnail).format == "webp"
     assert open_file(product.thumbnail).size == (64, 32)
@@ -85,10 +85,10 @@ def test_jpeg_of_a_transparent_picture_is_white(make_file: MakeFile, open_file: 
 def test_nothing_is_decoded_for_a_refusal(
     make_scene: Scene, make_file: MakeFile, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def decoded(*_: object) -> None:
+    def decoded(*_: object, **__: object) -> None:
         raise AssertionError("decoded")
 
-    monkeypatch.setattr(pipeline, "decode", decoded)
+    monkeypatch.setattr(sandbox, "decode", decoded)
     small, wide = (make_file(Image.new("RGB", size), "png") for size in ((8, 8), (4_096, 1)))
     with pytest.raises(TooManyPixels, match="WEBP"):
         carry_out(wide, X4, Encode(format="webp"))
@@ -104,6 +104,42 @@ def test_nothing_is_decoded_for_a_refusal(
         carry_out(small[:20], X4, PNG)
 
 
+def test_the_scores_are_told_of_the_last_enlargement(make_scene: Scene, make_file: MakeFile) -> None:
+    source = make_file(Image.fromarray(make_scene(150, 70)), "png")
+    for scale in (2, 3, 4, 8):
+        product = carry_out(source, Upscale(model="tessera-fidelity", scale=scale), PNG, memory=3_000_000)
+        assert product.fidelity is not None and product.fidelity > 30
+        assert product.seam == pytest.approx(1, abs=0.15)
+        assert product.notes == ()
+    product = carry_out(source, X4, PNG)  # one tile
+    assert product.fidelity is not None and product.seam is None
+
+
+@pytest.mark.parametrize("memory", [1, 3_000_000, 10**9])
+def test_the_memory_that_is_given_changes_no_pixel(memory: int, make_scene: Scene, make_file: MakeFile) -> None:
+    source = make_file(Image.fromarray(make_scene(90, 130)), "png")
+    assert carry_out(source, X4, PNG, memory=memory).encoded == carry_out(source, X4, PNG).encoded
+
+
+def test_what_is_very_unlike_its_source_has_a_note(make_scene: Scene, make_file: MakeFile) -> None:
+    """A checkerboard of pixels is the worst of what is not nonsense; upside down is nonsense."""
+
+    class Inverting:
+        scale, halo = 4, 8
+
+        def enlarge(self, tile: NDArray[np.uint8]) -> NDArray[np.uint8]:
+            return (255 - tile[8:-8, 8:-8]).repeat(4, axis=0).repeat(4, axis=1)
+
+    board = (np.indices((64, 64)).sum(0) % 2 * 255).astype(np.uint8)
+    assert carry_out(make_file(Image.fromarray(board), "png"), X4, PNG).notes == ()
+    models.network.cache_clear()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(models.Weights, "load", lambda _: Inverting())
+        product = carry_out(make_file(Image.fromarray(make_scene(64, 64)), "png"), X4, PNG)
+    models.network.cache_clear()
+    assert product.notes == (steps.NOTE_FAR,)
+
+
 def test_effort_counts_what_every_pass_reads() -> None:
     recipe = Recipe(operations=(Upscale(model="tessera-fidelity", scale=8), X4, PNG))
-    assert pipeline.effort(recipe, 100, "refuse") == 100 + 400 + 6400
+    assert pipeline.effort(recipe, 25, 4, "refuse") == 100 + 400 + 6400

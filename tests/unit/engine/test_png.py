@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import Image, ImageCms, ImageDraw
 from tessera_engine import deflate
-from tessera_engine.png import Extras, PngWriter, Samples
+from tessera_engine.png import SIGNATURE, Extras, PngWriter, Samples, chunk
 
 Scene = Callable[..., NDArray[np.uint8]]
 MODES = {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}
@@ -30,7 +30,7 @@ def written(samples: Samples, portion: int = 1_000, extras: Extras | None = None
 
 
 def unfiltered(data: bytes, step: int) -> NDArray[Any]:
-    """The rows (h, bytes), decoded by the specification (9.2) for the filters that the writer uses, and no others."""
+    """The rows (h, bytes), decoded by the specification (9.2 to 9.4), byte by byte."""
     place, stream, height = 8, b"", 0
     while place < len(data):
         size, kind = struct.unpack_from(">I4s", data, place)
@@ -40,14 +40,22 @@ def unfiltered(data: bytes, step: int) -> NDArray[Any]:
         stream += body if kind == b"IDAT" else b""
         place += 12 + size
     rows = np.frombuffer(zlib.decompress(stream), np.uint8).reshape(height, -1)
-    result = rows[:, 1:].copy()
-    for number, kind in enumerate(rows[:, 0]):
-        assert kind in (deflate.NONE, deflate.SUB, deflate.UP)
-        if kind == deflate.UP and number:
-            result[number] += result[number - 1]
-        if kind == deflate.SUB:
-            result[number] = np.cumsum(result[number].reshape(-1, step), axis=0, dtype=np.uint8).ravel()
-    return result
+    above = [0] * (rows.shape[1] - 1 + step)
+    result = []
+    for kind, *filtered in rows.tolist():
+        row = [0] * step
+        for place, value in enumerate(filtered):
+            left, up, corner = row[place], above[place + step], above[place]
+            row.append((value + predicted(kind, left, up, corner)) % 256)
+        result.append(row[step:])
+        above = row
+    return np.array(result, np.uint8)
+
+
+def predicted(kind: int, left: int, up: int, corner: int) -> int:
+    estimate = left + up - corner
+    nearest = min((abs(estimate - value), order) for order, value in enumerate((left, up, corner)))[1]
+    return (0, left, up, (left + up) // 2, (left, up, corner)[nearest])[kind]
 
 
 @settings(max_examples=60, deadline=None)
@@ -97,6 +105,27 @@ def test_many_strips_and_columns(make_scene: Scene) -> None:
 @given(st.binary(max_size=300), st.binary(max_size=300))
 def test_checksums_join_as_in_zlib(first: bytes, second: bytes) -> None:
     assert deflate.joined(zlib.adler32(first), zlib.adler32(second), len(second)) == zlib.adler32(first + second)
+
+
+def test_paeth_in_bytes_is_the_specifications() -> None:
+    """At every order and distance of the three: the levels are close, far and at both ends of the range."""
+    levels = np.array([0, 1, 2, 3, 5, 8, 90, 126, 127, 128, 129, 200, 250, 253, 254, 255], np.uint8)
+    left, up, corner = (axis.ravel() for axis in np.meshgrid(levels, levels, levels))
+    wanted = [predicted(deflate.PAETH, *map(int, place)) for place in zip(left, up, corner, strict=True)]
+    assert deflate.paeth(left, up, corner).tolist() == wanted
+
+
+@pytest.mark.parametrize("kind", deflate.FILTERS)
+def test_every_filter(kind: int, make_scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In a strip of several blocks, with each filter for the whole of it."""
+    monkeypatch.setattr(deflate, "BLOCK_BYTES", 900)
+    pixels = make_scene(40, 60)
+    rows = pixels.reshape(60, -1)
+    first = bytes([deflate.NONE]) + rows[0].tobytes()
+    whole = zlib.compress(first + deflate.filtered(rows[1:], rows[0], 3, kind).tobytes())
+    data = SIGNATURE + chunk(b"IHDR", struct.pack(">IIBBBBB", 40, 60, 8, 2, 0, 0, 0)) + chunk(b"IDAT", whole)
+    with Image.open(BytesIO(data + chunk(b"IEND", b""))) as image:
+        assert np.array_equal(np.asarray(image), pixels)
 
 
 def drawing() -> NDArray[np.uint8]:

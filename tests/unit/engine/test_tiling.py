@@ -56,6 +56,18 @@ def test_tiled_equals_whole_to_the_last_bit(scale: int, width: int, height: int,
     assert np.array_equal(tiling.enlarge(network, pixels, tile=tile, done=ignore), whole)
 
 
+def test_a_tile_fits_into_the_memory() -> None:
+    for weights in models.DEFAULT.weights:
+        for memory in (1_000_000, 10_000_000, tiling.MEMORY, 300_000_000):
+            side = tiling.side(weights.pixel_bytes, weights.halo, memory)
+            inside = (side + 2 * weights.halo) ** 2 * weights.pixel_bytes <= memory
+            assert inside or side == tiling.SMALLEST
+    x4 = models.DEFAULT.weights[1]
+    assert tiling.side(x4.pixel_bytes, x4.halo, tiling.MEMORY) == tiling.TILE
+    assert tiling.side(x4.pixel_bytes, x4.halo, 10**12) == tiling.LARGEST
+    assert tiling.side(x4.pixel_bytes, x4.halo, 0) == tiling.SMALLEST
+
+
 def test_progress_counts_pixels_and_may_stop_the_work(make_scene: Scene) -> None:
     network, pixels = models.network(models.DEFAULT.passes(2)[0]), make_scene(64, 48)
     told: list[int] = []

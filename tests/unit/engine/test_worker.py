@@ -61,7 +61,9 @@ def ticking(*times: float) -> Callable[[], float]:
 def test_thumbnail_report_and_last_the_result(bucket: Any, storage: Storage, make_job: Callable[..., Job]) -> None:
     outcome = worker.run(make_job(), storage=storage)
     assert bucket.asked[:2] == ["PUT /report", "GET /source"]  # a sign of life comes before the work
-    assert bucket.puts() == ["report", "thumbnail", "report", "result"]
+    first, *progress, thumbnail, told, result = bucket.puts()  # progress: on a machine that is slow
+    assert (first, thumbnail, told, result) == ("report", "thumbnail", "report", "result")
+    assert set(progress) <= {"report"}
     assert probe(bucket.objects["result"]) == ImageInfo("webp", 120, 80)
     assert probe(bucket.objects["thumbnail"]) == ImageInfo("webp", 32, 21)
     assert Report.model_validate_json(bucket.objects["report"]) == Report(progress=1.0, outcome=outcome)
@@ -70,8 +72,10 @@ def test_thumbnail_report_and_last_the_result(bucket: Any, storage: Storage, mak
     assert kinds == {"thumbnail": "image/webp", "report": "application/json", "result": "image/webp"}
     assert (outcome.status, outcome.width, outcome.height, outcome.format) == ("done", 120, 80, "webp")
     assert outcome.bytes == len(bucket.objects["result"])
-    assert (outcome.model, outcome.stand_in) == ("tessera-fidelity", True)
+    assert (outcome.model, outcome.stand_in) == ("tessera-photo", True)
     assert outcome.seconds is not None and outcome.seconds > 0
+    assert outcome.fidelity is not None and outcome.fidelity > 30
+    assert outcome.seam is None  # one tile
 
 
 def test_running_twice_writes_the_same(bucket: Any, storage: Storage, make_job: Callable[..., Job]) -> None:

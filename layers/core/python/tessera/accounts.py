@@ -40,6 +40,11 @@ class Account(BaseModel):
     balance: int = 0
     tasks: int = 0
     api_keys: Keys = {}
+    reuse: bool | None = None
+
+    def reuses(self, default: bool) -> bool:
+        """Whether repeats are answered from storage; `default` is the deployment's."""
+        return default if self.reuse is None else self.reuse
 
 
 class Caller(BaseModel):
@@ -144,6 +149,14 @@ def create(services: Services) -> str:
     row = {"id": account, "created": services.now_ms(), "balance": 0, "tasks": 0, "api_keys": {}}
     services.table.put(Put(account_key(account).as_item() | row, new=True))
     return account
+
+
+def set_reuse(services: Services, account: str, reuse: bool) -> None:
+    """Whether repeats of this account are answered from storage, whatever the default. Raises NotFound."""
+    try:
+        services.table.update(Update(account_key(account), Attr("pk").exists(), set={"reuse": reuse}))
+    except ConditionFailed as failed:
+        raise NotFound from failed
 
 
 def add_key(services: Services, account: str, key: str | None = None, name: str = "") -> str:

@@ -1,4 +1,10 @@
-"""Getting work to a worker: the queue of files that may start, and the ways to hand over a job."""
+"""Getting work to a worker: the queue of files that may start, and the ways to hand over a job.
+
+NotHandedOver
+|- NotNow           the provider did not take the job and may take it later
+|- OutcomeUnknown   no answer came: it may have taken the job, or not
+`- Refused          it takes no job until an operator has changed something
+"""
 
 from __future__ import annotations
 
@@ -7,8 +13,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from tessera.job import Job
-from tessera.settings import Settings
+from tessera.job import Job, JobError
 
 if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient
@@ -44,16 +49,41 @@ class WorkQueue:
                 raise OSError(f"the work queue refused {len(answer['Failed'])} messages")
 
 
+class NotHandedOver(Exception):
+    """Says what happened in a word or two; never holds a link."""
+
+
+class NotNow(NotHandedOver):
+    pass
+
+
+class OutcomeUnknown(NotHandedOver):
+    pass
+
+
+class Refused(NotHandedOver):
+    pass
+
+
+LOST = JobError(code="internal", message="The picture could not be processed", retryable=True)
+
+
 class Dispatcher(Protocol):
     def spawn(self, job: Job) -> str:
-        """Hands a job over and returns the provider's id of the call. An exception says: not handed over, try later."""
+        """Hands a job over and returns the provider's id of the call. Raises NotHandedOver."""
 
-    def may_wait(self) -> bool:
-        """Whether a job that shows no sign of life may still be waiting for a free worker."""
+    def ended(self, call: str, began: bool) -> JobError | None:
+        """Why a call that shows no sign of life gives no result any more; None while it may still give one.
+
+        `began`: whether its worker has ever reported. Raises where the provider cannot be asked: then nothing is known.
+        """
+
+    def cancel(self, call: str) -> None:
+        """Ends a call whose result is of no use any more, as far as that is possible."""
 
 
 class QueueDispatcher:
-    """To the upscale_worker function by way of SQS."""
+    """To the upscale_worker function by way of SQS, which delivers a job once: what has begun does not begin again."""
 
     def __init__(self, client: SQSClient, url: str) -> None:
         self.client = client
@@ -62,11 +92,12 @@ class QueueDispatcher:
     def spawn(self, job: Job) -> str:
         return self.client.send_message(QueueUrl=self.url, MessageBody=job.model_dump_json())["MessageId"]
 
-    def may_wait(self) -> bool:
+    def ended(self, call: str, began: bool) -> JobError | None:
+        return None if not began and self._waiting() else LOST
+
+    def cancel(self, call: str) -> None:
+        """Its `not_after` ends it."""
+
+    def _waiting(self) -> bool:
         answer = self.client.get_queue_attributes(QueueUrl=self.url, AttributeNames=["ApproximateNumberOfMessages"])
         return int(answer["Attributes"]["ApproximateNumberOfMessages"]) > 0
-
-
-def dispatcher_for(settings: Settings, sqs: SQSClient) -> Dispatcher:
-    """The one that the stack was deployed with."""
-    return {"cpu": QueueDispatcher}[settings.worker](sqs, settings.job_queue_url)

@@ -2,6 +2,7 @@
 
     from             to       trigger                           condition                           with it
     queued           running  claim: a work message             queued, or running and freed        attempt + 1
+    running          running  reuse: an earlier result copied   first attempt                       nothing
     running          running  confirm: the job is handed over   same attempt                        lease
     running          running  extend: signs of life             same attempt                        lease
     running          running  retry: the attempt failed         same attempt, attempts left         freed, work
@@ -22,9 +23,10 @@ from typing import TYPE_CHECKING
 
 from boto3.dynamodb.conditions import Attr, ConditionBase
 
-from tessera import credits, images, rounds, uploads
-from tessera.dispatch import FileRef
+from tessera import credits, images, reuse, rounds, uploads
+from tessera.dispatch import LOST, FileRef, NotNow, OutcomeUnknown, Refused
 from tessera.job import Job, JobError, Limits, Outcome
+from tessera.observability import logger
 from tessera.reports import read_failure, read_report
 from tessera.settings import HOURS, SECONDS
 from tessera.storage import AttemptKey, upload_key
@@ -39,8 +41,8 @@ ROUND = 45 * SECONDS  # of the watchdog, below its function's time-out
 MAX_LINK_LIFE = 6 * HOURS  # a role's session, with which links are signed, may not last longer
 
 OPEN = Attr("state").is_in(["queued", "running"])
-LOST = JobError(code="internal", message="The picture could not be processed", retryable=True)
 LATE = JobError(code="too_late", message="The picture was not processed in time", retryable=False)
+REFUSED = JobError(code="internal", message="Pictures cannot be processed at the moment", retryable=False)
 SOURCE_GONE = JobError(code="source_unavailable", message="The uploaded file is no longer there", retryable=False)
 
 
@@ -59,7 +61,7 @@ def upload_known(services: Services, upload: uploads.Upload) -> None:
 
 
 def dispatch(services: Services, ref: FileRef) -> None:
-    """A work message: claims the file and hands its job over. A duplicate message does nothing.
+    """A work message: claims the file and hands its job over, or copies an earlier result. A duplicate does nothing.
 
     A lease that has run out is not this function's: the watchdog looks for the result before it frees a file.
     """
@@ -80,13 +82,25 @@ def dispatch(services: Services, ref: FileRef) -> None:
     claimed = _claim(services, file, upload, now_ms)
     if claimed is None:
         return
+    if reuse.answer(services, attempt_key(claimed), claimed.recipe, upload):
+        return  # the copy's event is on its way
     try:
         call = services.dispatcher.spawn(job_for(services, claimed, upload.etag, now_ms))
+    except OutcomeUnknown as unknown:
+        # As if it had been handed over: a result counts. Where none comes the watchdog finds the file without a call.
+        logger.warning("hand-over unknown", task=file.task, file=file.nn, why=str(unknown))
+        return
+    except NotNow as later:
+        _free_uncounted(services, claimed)
+        logger.warning("not handed over", task=file.task, file=file.nn, why=str(later))
+        return  # the watchdog sends it again each minute, until the deadline
+    except Refused as refused:
+        logger.error("refused by the provider", task=file.task, file=file.nn, why=str(refused))
+        fail(services, claimed, claimed.attempt, REFUSED)
+        return
     except Exception:
-        # Whatever the provider's client raises, it flies, and the file is free again for the message's next delivery.
-        # An outage of the provider is no attempt at the picture. Should the job have got through after all, the next
-        # one has the same number and writes the same objects.
-        _change(services, claimed, {"lease": 0, "attempt": claimed.attempt - 1})
+        # What is not foreseen flies, and the file is free again for the message's next delivery.
+        _free_uncounted(services, claimed)
         raise
     _change(services, claimed, {"lease": services.now_ms() + services.settings.lease_ms, "call": call})
 
@@ -130,6 +144,7 @@ def _claim(services: Services, file: File, upload: uploads.Upload, now_ms: int) 
         set={
             "state": "running",
             "lease": now_ms + SPAWN_LEASE,
+            "call": "",
             "due_ms": now_ms + services.settings.look_ms,
             "source_bytes": upload.size,
             "source_format": upload.format,
@@ -257,26 +272,37 @@ def look_after(services: Services, ref: FileRef) -> None:
         return
     if file.deadline <= now_ms:
         fail(services, file, None, LATE)
-    elif file.state == "queued" or file.lease == 0:
+        if file.call:
+            services.dispatcher.cancel(file.call)
+        return
+    if file.state == "queued" or file.lease == 0:
         services.work.send([ref])
-        _look_again(services, file, now_ms)
-    elif file.lease > now_ms:
-        _look_again(services, file, now_ms)
-    elif (life := _sign_of_life(services, file, now_ms)) > now_ms:
-        _change(services, file, {"lease": life})
-        _look_again(services, file, now_ms)
-    else:
-        attempt_failed(services, file.task, file.nn, file.attempt, LOST)
-        _look_again(services, file, now_ms)
+    elif file.lease <= now_ms:
+        _after_its_lease(services, file, now_ms)
+    _look_again(services, file, now_ms)
 
 
-def _sign_of_life(services: Services, file: File, now_ms: int) -> int:
-    """Until when a file whose lease is over may be given more time."""
-    report = services.storage.head(attempt_key(file).key("reports"))
-    if report is not None:
-        return report.modified_ms + services.settings.lease_ms
-    waiting = bool(file.call) and services.dispatcher.may_wait()
-    return now_ms + services.settings.lease_ms if waiting else 0
+def _after_its_lease(services: Services, file: File, now_ms: int) -> None:
+    """More time where there is a sign of life, else another attempt."""
+    at, lease_ms = attempt_key(file), services.settings.lease_ms
+    report = services.storage.head(at.key("reports"))
+    if report is not None and report.modified_ms + lease_ms > now_ms:
+        _change(services, file, {"lease": report.modified_ms + lease_ms})
+    elif report is None and not file.call:  # nobody knows that it was ever handed over
+        if _free_uncounted(services, file):
+            services.work.send([file.ref])
+    elif (error := services.dispatcher.ended(file.call, began=report is not None)) is None:
+        _change(services, file, {"lease": now_ms + lease_ms})
+    elif not (result_arrived(services, at) or failure_arrived(services, at)):  # since we looked
+        attempt_failed(services, file.task, file.nn, file.attempt, error)
+
+
+def _free_uncounted(services: Services, file: File) -> bool:
+    """Free to be claimed again, as the attempt that it was: an outage of the provider is no attempt at the picture.
+
+    Should the job have got through after all, the next one has the same number and writes the same objects.
+    """
+    return _change(services, file, {"lease": 0, "attempt": file.attempt - 1})
 
 
 def _look_again(services: Services, file: File, now_ms: int) -> None:
@@ -302,6 +328,9 @@ def _told(outcome: Outcome) -> dict[str, object]:
     return {
         "model": outcome.model or "",
         "stand_in": outcome.stand_in,
+        "reused": outcome.reused,
         "notes": list(outcome.notes),
         "seconds": outcome.seconds,
+        "fidelity": outcome.fidelity,
+        "seam": outcome.seam,
     }

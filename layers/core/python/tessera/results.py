@@ -15,7 +15,7 @@ from tessera.tasks import File, View
 if TYPE_CHECKING:
     from tessera.services import Services
 
-SUFFIXES: dict[ImageFormat, str] = {"jpeg": "jpg", "png": "png", "webp": "webp"}
+SUFFIXES: dict[ImageFormat, str] = {"jpeg": "jpg", "png": "png", "webp": "webp", "avif": "avif", "tiff": "tif"}
 MAX_STEM = 120  # bytes: a name stands twice in a link, three times as long where it is quoted; S3 takes 8 KB in all
 MAX_RUNNING = 8  # files whose reports one status reads
 ALMOST = 99  # percent: 100 is said only when all files have ended
@@ -30,10 +30,12 @@ class Links:
 
 
 def file_name(file: File) -> str:
-    """What the result is saved as: holiday.png upscaled by 4 to WebP is holiday-4x.webp."""
+    """The name of the result: holiday.png upscaled by 4 to WebP is holiday-4x.webp, to a size holiday-900x600.webp."""
     kind = file.format or file.recipe.encode().format
     stem = PurePath(file.original).stem.encode()[:MAX_STEM].decode(errors="ignore")
-    return f"{stem or 'picture'}-{file.recipe.scale()}x.{SUFFIXES[kind]}"
+    scale = file.recipe.scale() or 1
+    what = f"{scale}x" if scale > 1 else f"{file.width}x{file.height}"
+    return f"{stem or 'picture'}-{what}.{SUFFIXES[kind]}"
 
 
 def links(services: Services, file: File) -> Links | None:

@@ -12,7 +12,8 @@ from typing import Any
 import boto3
 from botocore.config import Config
 
-from tessera.dispatch import Dispatcher, WorkQueue, dispatcher_for
+from tessera.budget import Metered
+from tessera.dispatch import Dispatcher, QueueDispatcher, WorkQueue
 from tessera.settings import Settings
 from tessera.storage import Storage
 from tessera.table import Table
@@ -47,12 +48,20 @@ def build(settings: Settings, session: Any, endpoint_url: str | None = None, **o
         )
     )
     sqs = session.client("sqs", config=config, endpoint_url=endpoint_url)
+    table = Table(session.client("dynamodb", config=config, endpoint_url=endpoint_url), settings.table)
+    clock = overrides.setdefault("now_ms", now_ms)
+    dispatcher: Dispatcher = QueueDispatcher(sqs, settings.job_queue_url)
+    if settings.worker == "modal":
+        from tessera.modal_dispatch import ModalDispatcher, token_in  # only where it runs: no other function has modal
+
+        secrets = session.client("secretsmanager", config=config, endpoint_url=endpoint_url)
+        dispatcher = Metered(ModalDispatcher(lambda: token_in(secrets, settings.modal_secret)), table, clock)
     return Services(
         settings=settings,
-        table=Table(session.client("dynamodb", config=config, endpoint_url=endpoint_url), settings.table),
+        table=table,
         storage=Storage(session.client("s3", config=s3_config, endpoint_url=endpoint_url), settings.bucket),
         work=WorkQueue(sqs, settings.work_queue_url),
-        dispatcher=dispatcher_for(settings, sqs),
+        dispatcher=dispatcher,
         **overrides,
     )
 

@@ -32,7 +32,12 @@ class Settings(BaseModel):
     bucket: str
     work_queue_url: str
     job_queue_url: str = ""
-    worker: Literal["cpu"] = "cpu"
+    worker: Literal["cpu", "modal"] = "cpu"
+    stand_in: Literal["allow", "refuse"] = "allow"
+    engine: str = ""
+    """Names the worker's code, weights and packages; another name means other results. Without one none is reused."""
+    reuse: bool = True
+    modal_secret: str = ""
     upload_ttl_seconds: int = 3600
     result_retention_seconds: int = 86_400
     history_retention_days: int = 90

@@ -86,7 +86,8 @@ def start(
     if len({file.upload for file in wanted}) < len(wanted):
         raise Invalid("a file is listed twice")
     now_ms = services.now_ms()
-    limit = min(services.settings.max_input_pixels, services.settings.max_output_pixels // recipe.scale() ** 2)
+    settings = services.settings
+    limit = min(settings.max_input_pixels, recipe.max_input_pixels(settings.max_output_pixels))
     attempt = Start(
         who, wanted, recipe, new_task_number(now_ms), now_ms, secrets.token_hex(8), window(services, who, "start"),
         limit, once, seen={}, refused={},

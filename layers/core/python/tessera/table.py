@@ -5,6 +5,7 @@
     KEY#<sha256>     KEY                pointer to account
     ACCOUNT#<id>     UPLOAD#<id>        uploads.Upload                                    EXPIRES#<shard> | ms
     ACCOUNT#<id>     CREDIT#<id>        credits.Entry
+    ACCOUNT#<id>     REUSE#<sha256>     reuse.Known                                       EXPIRES#<shard> | ms
     ACCOUNT#<id>     ONCE#<sha256>      idempotency.Once                                  EXPIRES#<shard> | ms
     TASK#<n>         TASK               tasks.Task           ACCOUNT#<id> | TASK#<ms>#~   EXPIRES#<shard> | ms
     TASK#<n>         FILE#<nn>          tasks.File           ACCOUNT#<id> | TASK#<ms>#nn  WATCH#<shard>   | ms
@@ -260,11 +261,15 @@ def _update_expression(update: Update) -> dict[str, Any]:
 
 def serialize(item: Mapping[str, Any]) -> dict[str, Any]:
     """Python -> DynamoDB's typed JSON. Floats go as decimals, None is left out."""
-    return {
-        name: type_serializer.serialize(Decimal(str(value)) if isinstance(value, float) else value)
-        for name, value in item.items()
-        if value is not None
-    }
+    return {name: type_serializer.serialize(_decimal(value)) for name, value in item.items() if value is not None}
+
+
+def _decimal(value: Any) -> Any:
+    if isinstance(value, float):
+        return Decimal(str(value))
+    if isinstance(value, Mapping):
+        return {name: _decimal(element) for name, element in value.items()}
+    return [_decimal(element) for element in value] if isinstance(value, list | tuple) else value
 
 
 def deserialize(item: Mapping[str, Any]) -> Item:

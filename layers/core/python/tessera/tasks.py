@@ -60,8 +60,11 @@ class File(Row):
     format: ImageFormat | None = None
     model: str = ""
     stand_in: bool = False
+    reused: bool = False
     notes: tuple[str, ...] = ()
     seconds: float | None = None
+    fidelity: float | None = None
+    seam: float | None = None
     error: str = ""
     ended: int | None = None
     expires: int | None = None

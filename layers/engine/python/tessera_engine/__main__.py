@@ -1,4 +1,8 @@
-"""`python -m tessera_engine models list | pull NAME... | verify`."""
+"""The engine without the service.
+
+python -m tessera_engine upscale PICTURE [RESULT] [--scale 4] [--model NAME]
+python -m tessera_engine models list | pull NAME... | verify | add FILE --name NAME
+"""
 
 from __future__ import annotations
 
@@ -6,18 +10,36 @@ import argparse
 import sys
 from pathlib import Path
 
-from tessera_engine import models
+from pydantic import ValidationError
+from tessera.job import Limits
+from tessera.recipe import Encode, ImageFormat, Recipe, Upscale
+
+from tessera_engine import models, own
 from tessera_engine.catalogue import FILES, cache_directory
+from tessera_engine.errors import EngineError
+from tessera_engine.header import ALL
+from tessera_engine.pipeline import carry_out
 from tessera_engine.pull import GITHUB, Puller, PullFailed, state
 
 MB = 1_000_000
+BAR = 40  # characters
+UNLIMITED = Limits(
+    max_input_pixels=500_000_000, max_output_pixels=10**12
+)  # the decoder's memory follows from the first
+ENDINGS: dict[str, ImageFormat] = {
+    ".jpg": "jpeg", ".jpeg": "jpeg", ".png": "png", ".webp": "webp", ".avif": "avif", ".tif": "tiff", ".tiff": "tiff",
+}  # fmt: skip
 
 
 def main(arguments: list[str] | None = None) -> int:
     """The exit status: 1 when something could not be fetched or a file is not what it should be."""
     options = parser().parse_args(arguments)
+    if options.command == "upscale":
+        return upscale(options)
     if options.command == "list":
         return list_models()
+    if options.command == "add":
+        return add(options.file, options.name, options.licence, options.description)
     directory: Path = options.directory or cache_directory()
     if options.command == "verify":
         return verify(directory)
@@ -26,7 +48,14 @@ def main(arguments: list[str] | None = None) -> int:
 
 def parser() -> argparse.ArgumentParser:
     top = argparse.ArgumentParser(prog="python -m tessera_engine", description="Images in, images out.")
-    groups = top.add_subparsers(required=True)
+    groups = top.add_subparsers(dest="command", required=True)
+    enlarge = groups.add_parser("upscale", help="one picture")
+    enlarge.add_argument("picture", type=Path)
+    enlarge.add_argument("result", type=Path, nargs="?", help="its ending says the format (default: PICTURE-4x.jpg)")
+    enlarge.add_argument("--scale", type=int, choices=[2, 3, 4, 8], default=4)
+    enlarge.add_argument("--model", default=models.DEFAULT.name, help="see `models list` (default: %(default)s)")
+    enlarge.add_argument("--quality", type=int, default=92, metavar="1..100")
+    enlarge.add_argument("--metadata", choices=["safe", "keep", "strip"], default="safe")
     group = groups.add_parser("models", help="networks and their files")
     commands = group.add_subparsers(dest="command", required=True)
     commands.add_parser("list", help="every name, what it means, and whether it can run here")
@@ -34,19 +63,87 @@ def parser() -> argparse.ArgumentParser:
     fetch.add_argument("names", nargs="+", metavar="NAME", choices=["all", *models.CATALOGUE, *models.ALIASES])
     fetch.add_argument("--base-url", default=GITHUB, help="where the files' paths are looked up (default: %(default)s)")
     check = commands.add_parser("verify", help="compare every fetched file with its SHA-256")
+    new = commands.add_parser("add", help="list a file of your own (.safetensors, .pth), read by spandrel, as a model")
+    new.add_argument("file", type=Path, metavar="FILE", help="copied to $TESSERA_OWN_MODELS")
+    new.add_argument("--name", required=True, help="what recipes will call it")
+    new.add_argument("--licence", default="", help="under which its weights are used")
+    new.add_argument("--description", default="", help="what it is good for")
     for command in (fetch, check):
         command.add_argument("--directory", type=Path, help="instead of $TESSERA_MODELS or ~/.cache/tessera/models")
     return top
 
 
+def upscale(options: argparse.Namespace) -> int:
+    """Any size and any format that is read, in bands: what is limited is the memory that the picture itself takes."""
+    picture: Path = options.picture
+    result: Path = options.result or picture.with_name(f"{picture.stem}-{options.scale}x.jpg")
+    kind = ENDINGS.get(result.suffix.lower())
+    if kind is None:
+        print(f"{result}: the ending is none of {', '.join(ENDINGS)}", file=sys.stderr)
+        return 2
+    partial = result.with_name(f".{result.name}.partial")
+    try:
+        recipe = Recipe(
+            operations=(
+                Upscale(model=options.model, scale=options.scale),
+                Encode(format=kind, quality=options.quality, metadata=options.metadata),
+            )
+        )
+        with partial.open("wb") as sink:
+            made = carry_out(
+                recipe, picture.read_bytes(), UNLIMITED, stand_in="refuse", listener=bar, sink=sink, formats=ALL
+            )
+        partial.replace(result)
+    except (EngineError, OSError, ValidationError) as error:
+        partial.unlink(missing_ok=True)
+        print(f"\n{picture}: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        partial.unlink(missing_ok=True)
+        print("\ninterrupted", file=sys.stderr)
+        return 130
+    bar(1.0)
+    print(
+        f"\n{result}: {made.width} x {made.height}, {result.stat().st_size:,} bytes, {made.model}",
+        *made.notes,
+        sep="\n  ",
+    )
+    return 0
+
+
+def bar(done: float) -> None:
+    """On the terminal only."""
+    if sys.stderr.isatty():
+        full = round(done * BAR)
+        print(f"\r[{'#' * full}{'.' * (BAR - full)}] {done:4.0%}", end="", file=sys.stderr, flush=True)
+
+
 def list_models() -> int:
-    for model in models.CATALOGUE.values():
+    try:
+        added = models.own_models()
+    except own.OwnModelsBroken as error:
+        print(error, file=sys.stderr)
+        return 1
+    for model in (*models.CATALOGUE.values(), *added.values()):
         size = sum(file.size for file in model.files) / MB
-        print(f"{model.name}  ({model.architecture}; {model.licence}; {f'{size:.0f} MB' if size else 'shipped'})")
-        print(f"    {model.description}")
+        origin = "your own" if model.name in added else f"{size:.0f} MB" if size else "shipped"
+        print(f"{model.name}  ({model.architecture}; {model.licence}; {origin})")
+        if model.description:
+            print(f"    {model.description}")
         if names := [alias for alias, name in models.ALIASES.items() if name == model.name]:
             print(f"    answers to: {', '.join(names)}")
         print(f"    {model.obstacle(4) or 'installed'}")
+    return 0
+
+
+def add(file: Path, name: str, licence: str, description: str) -> int:
+    try:
+        entry = own.add(file, name, {*models.CATALOGUE, *models.ALIASES}, licence=licence, description=description)
+    except (own.OwnModelsBroken, OSError, ValueError) as error:
+        print(error, file=sys.stderr)
+        return 1
+    field = f"sees {entry.halo} pixels around each" if entry.exact else "sees the whole picture: large ones in parts"
+    print(f"{entry.name}: {entry.architecture}, enlarges {entry.scale} times, {field}")
     return 0
 
 

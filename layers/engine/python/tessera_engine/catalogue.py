@@ -21,6 +21,7 @@ class File:
     """`path` is the file's on https://github.com. `halo` is the network's receptive radius in input pixels.
 
     `half_safe`: the network's values stay within half precision on photographs (its last convolution apart).
+    `generative`: it was trained as a GAN's generator, and invents what looks likely.
     """
 
     name: str
@@ -31,6 +32,7 @@ class File:
     scale: int
     halo: int
     half_safe: bool = True
+    generative: bool = True
 
     def check(self, data: bytes) -> None:
         """ValueError unless these are the file's bytes."""
@@ -57,6 +59,7 @@ NET_X4PLUS = File(
     architecture=RRDB_23,
     scale=4,
     halo=349,
+    generative=False,
 )
 X2PLUS = File(
     name="RealESRGAN_x2plus.pth",

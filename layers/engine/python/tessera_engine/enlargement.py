@@ -5,10 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-import numpy as np
-
 from tessera_engine import tiling
-from tessera_engine.picture import Alpha, AlphaRows, Band, Picture, Pixels
+from tessera_engine.picture import Alpha, AlphaRows, Band, Picture, Pixels, gathered
 
 
 @dataclass(frozen=True)
@@ -38,6 +36,13 @@ class Enlargement:
     def has_alpha(self) -> bool:
         return self.alpha is not None
 
+    @property
+    def borders(self) -> tuple[int, ...]:
+        """Columns of the enlargement at which a tile begins, the first one's apart."""
+        height, width, _ = self.pixels.shape
+        first_row = tiling.layout(self.network, width, height, tile=self.tile)[0]
+        return tuple(region.left * self.network.scale for region in first_row[1:])
+
     def bands(self) -> Iterator[Band]:
         rows = None if self.alpha is None else AlphaRows(self.alpha, self.height // self.alpha.shape[0])
         top = 0
@@ -46,13 +51,4 @@ class Enlargement:
             top += pixels.shape[0]
 
     def whole(self) -> Picture:
-        pixels = np.empty((self.height, self.width, self.channels), np.uint8)
-        alpha = np.empty((self.height, self.width), np.uint8) if self.has_alpha else None
-        top = 0
-        for band in self.bands():
-            rows = slice(top, top + band.pixels.shape[0])
-            pixels[rows] = band.pixels
-            if alpha is not None and band.alpha is not None:
-                alpha[rows] = band.alpha
-            top = rows.stop
-        return Picture(pixels, alpha, self.exif)
+        return gathered(self)

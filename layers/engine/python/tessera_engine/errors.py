@@ -4,12 +4,14 @@ EngineError
 |- PictureError        the picture cannot be worked on, now or later
 |  |- UnsupportedFormat
 |  |- CorruptImage
-|  `- TooManyPixels
+|  |- TooManyPixels
+|  `- Misfit            an operation asks for what a picture of this size does not have
 |- SourceChanged       another object lies where the accepted one lay
 |- SourceUnavailable   the object cannot be read
 |- LinkExpired         storage refuses a link of the job; fresh links may work
 |- TooLate             the job's time is over
 |- NetworkFault        the network gave nonsense for a part of the picture, twice
+|  `- NotFinite        numbers that are not finite
 `- ModelUnavailable    the model is not installed and nothing may stand in for it
 
 Storage that cannot be reached at all while an answer is written is no EngineError: see `transfer.StorageUnreachable`.
@@ -17,9 +19,12 @@ Storage that cannot be reached at all while an answer is written is no EngineErr
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
-from tessera.job import ErrorCode, JobError
+if TYPE_CHECKING:  # the decoder's process does without pydantic
+    from tessera.job import ErrorCode, JobError
+
+NOT_FINITE = "The network gave numbers that are not finite for a part of this picture."
 
 
 class EngineError(Exception):
@@ -29,6 +34,8 @@ class EngineError(Exception):
     retryable = False
 
     def to_job_error(self) -> JobError:
+        from tessera.job import JobError
+
         return JobError(code=self.code, message=str(self), retryable=self.retryable)
 
 
@@ -46,6 +53,10 @@ class CorruptImage(PictureError):
 
 class TooManyPixels(PictureError):
     code = "too_many_pixels"
+
+
+class Misfit(PictureError):
+    code = "does_not_fit"
 
 
 class SourceChanged(EngineError):
@@ -72,6 +83,10 @@ class TooLate(EngineError):
 
 class NetworkFault(EngineError):
     retryable = True  # on another machine, perhaps
+
+
+class NotFinite(NetworkFault):
+    pass
 
 
 class ModelUnavailable(EngineError):

@@ -1,11 +1,13 @@
 """Format and size of a picture by its first bytes: no decoder runs, nothing is allocated.
 
 Layouts: PNG (W3C, 11.2.2 IHDR), JPEG (ITU-T T.81, B.2.2 frame header), WebP (RFC 9649, 2.4-2.7), GIF (89a, 18), BMP
-(BITMAPCOREHEADER, BITMAPINFOHEADER), TIFF (6.0, section 2), AVIF (ISO/IEC 23008-12, 6.5.3 `ispe`).
+(BITMAPCOREHEADER, BITMAPINFOHEADER), TIFF (6.0, section 2), AVIF and HEIC (ISO/IEC 14496-12, 4.3 `ftyp`;
+23008-12, 6.5.3 `ispe`).
 """
 
 from __future__ import annotations
 
+import importlib.util
 import struct
 from collections.abc import Set
 from dataclasses import dataclass
@@ -19,12 +21,18 @@ JPEG_BARE = frozenset({0x01, *range(0xD0, 0xD9)})  # TEM, RST0-7, SOI: markers w
 
 TIFF_SIZES = {256: "width", 257: "height"}
 TIFF_TYPES = {3: "H", 4: "I"}  # SHORT and LONG
-AVIF_HEAD = 64 * 1024  # bytes within which the properties are looked for
+HEIF_HEAD = 64 * 1024  # bytes within which the properties are looked for
+MAX_BRANDS = 32  # a file has a handful
+AVIF_BRANDS = frozenset({b"avif", b"avis"})
+HEIC_BRANDS = frozenset({b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs"})
+HEIF_BRANDS = frozenset({b"mif1", b"msf1", b"mif2"})  # the container alone; the other brands say what is in it
+HEIF_READERS = ("pillow_heif", "pi_heif")  # one API; the second's wheel has no encoder, and so no GPL code
 
-SourceFormat = Literal["jpeg", "png", "webp", "tiff", "bmp", "gif", "avif"]
+SourceFormat = Literal["jpeg", "png", "webp", "tiff", "bmp", "gif", "avif", "heic"]
 
 WEB: frozenset[SourceFormat] = frozenset({"jpeg", "png", "webp"})  # what the service accepts
-ALL: frozenset[SourceFormat] = frozenset(get_args(SourceFormat))
+HEIF_READER = next((name for name in HEIF_READERS if importlib.util.find_spec(name)), None)
+ALL: frozenset[SourceFormat] = frozenset(get_args(SourceFormat)) - (frozenset() if HEIF_READER else {"heic"})
 
 
 @dataclass(frozen=True)
@@ -66,9 +74,20 @@ def recognised(data: bytes) -> SourceFormat | None:
         return "tiff"
     if data.startswith((b"GIF87a", b"GIF89a")):
         return "gif"
-    if data[4:12] in (b"ftypavif", b"ftypavis"):
-        return "avif"
+    if data[4:8] == b"ftyp":
+        return _by_brands(data)
     return "bmp" if data.startswith(b"BM") else None
+
+
+def _by_brands(data: bytes) -> SourceFormat | None:
+    """By the major brand, and where that names the container only, by the compatible ones."""
+    major, listed = data[8:12], data[16 : min(int.from_bytes(data[:4]), 16 + 4 * MAX_BRANDS)]
+    brands = {major}
+    if major in HEIF_BRANDS:
+        brands = {listed[place : place + 4] for place in range(0, len(listed), 4)}
+    if brands & AVIF_BRANDS:
+        return "avif"
+    return "heic" if brands & HEIC_BRANDS else None
 
 
 def _png(data: bytes) -> ImageInfo:
@@ -142,14 +161,32 @@ def _tiff(data: bytes) -> ImageInfo:
 
 
 def _avif(data: bytes) -> ImageInfo:
+    return ImageInfo("avif", *_heif_size(data))
+
+
+def _heic(data: bytes) -> ImageInfo:
+    return ImageInfo("heic", *_heif_size(data))
+
+
+def _heif_size(data: bytes) -> tuple[int, int]:
     """The largest of the sizes in the file's properties: a grid's tiles and an alpha plane have theirs too."""
     sizes, place = [], data.find(b"ispe")
     while place >= 0:
         sizes.append(struct.unpack_from(">II", data, place + 8))
-        place = data.find(b"ispe", place + 4, AVIF_HEAD)
+        place = data.find(b"ispe", place + 4, HEIF_HEAD)
     if not sizes:
-        raise CorruptImage("The AVIF does not say how large it is.")
-    return ImageInfo("avif", *max(sizes, key=lambda size: size[0] * size[1]))
+        raise CorruptImage("The picture does not say how large it is.")
+    width, height = max(sizes, key=lambda size: size[0] * size[1])
+    return width, height
 
 
-READERS = {"jpeg": _jpeg, "png": _png, "webp": _webp, "tiff": _tiff, "bmp": _bmp, "gif": _gif, "avif": _avif}
+READERS = {
+    "jpeg": _jpeg,
+    "png": _png,
+    "webp": _webp,
+    "tiff": _tiff,
+    "bmp": _bmp,
+    "gif": _gif,
+    "avif": _avif,
+    "heic": _heic,
+}

@@ -9,33 +9,71 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
+import os
+import re
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Literal
+from typing import ClassVar, Literal
 
-from tessera_engine import catalogue
+from tessera_engine import catalogue, own
 from tessera_engine.backends import onnx
 from tessera_engine.catalogue import File
+from tessera_engine.cores import multiplies_bytes
 from tessera_engine.errors import ModelUnavailable
+from tessera_engine.own import OwnWeights
 from tessera_engine.tiling import Network
 
 StandIn = Literal["allow", "refuse"]
 
 WEIGHTS = Path(__file__).parent / "weights"
 
-# Exact enlargements by passes of 2 and 4. Eight is 2 first: the second pass then sees 4 times the pixels, not 16 times.
-PASSES = {2: (2,), 4: (4,), 8: (2, 4)}
+# Scale -> ways to it, the best first: networks one after another, whose product is brought down where it is too large.
+# Eight is 2 first: the second pass then sees 4 times the pixels, not 16 times.
+PASSES: dict[int, tuple[tuple[int, ...], ...]] = {
+    2: ((2,), (3,), (4,), (8,)),
+    3: ((3,), (4,), (2, 2), (8,)),
+    4: ((4,), (2, 2), (8,), (3, 3)),
+    8: ((2, 4), (8,), (2, 2, 2), (3, 3), (4, 4)),
+}
+
+PRECISIONS = ("auto", "exact")  # integers where the processor multiplies them quickly, or floating point everywhere
+
+
+def precision() -> str:
+    """TESSERA_PRECISION, one of PRECISIONS; ValueError for anything else."""
+    chosen = os.environ.get("TESSERA_PRECISION", "auto")
+    if chosen not in PRECISIONS:
+        raise ValueError(f"TESSERA_PRECISION is {' or '.join(PRECISIONS)}, not {chosen!r}")
+    return chosen
 
 
 @dataclass(frozen=True)
 class Weights:
-    """One file of `weights/`, which enlarges `scale` times and reads `halo` pixels around what it enlarges."""
+    """One file of `weights/`, which enlarges `scale` times and reads `halo` pixels around what it enlarges.
+
+    `quick` is the same network in 8-bit integers, for processors that are quicker with those.
+    """
 
     file: str
     sha256: str
     scale: int
     halo: int
+    pixel_bytes: int  # of activations to one pixel of the input
+    quick: Weights | None = None
+    exact: ClassVar = True  # the halo is all that the network sees
+    generative: ClassVar[bool] = False  # trained on differences of pixels alone
+
+    @property
+    def fitting(self) -> Weights:
+        """Those of this network that run on this processor."""
+        quick = self.quick and not self.quick.obstacle and precision() == "auto" and multiplies_bytes()
+        return self.quick if self.quick and quick else self
+
+    @property
+    def hashes(self) -> tuple[str, ...]:
+        """SHA-256 of what runs, in hex."""
+        return (self.fitting.sha256,)
 
     @property
     def files(self) -> tuple[File, ...]:
@@ -49,10 +87,11 @@ class Weights:
 
     def load(self) -> Network:
         """ValueError when the file's bytes are not the listed ones."""
-        data = (WEIGHTS / self.file).read_bytes()
-        if hashlib.sha256(data).hexdigest() != self.sha256:
-            raise ValueError(f"{self.file} is not the file that the catalogue lists")
-        return onnx.load(data, self.scale, self.halo)
+        chosen = self.fitting
+        data = (WEIGHTS / chosen.file).read_bytes()
+        if hashlib.sha256(data).hexdigest() != chosen.sha256:
+            raise ValueError(f"{chosen.file} is not the file that the catalogue lists")
+        return onnx.load(data, chosen.scale, chosen.halo)
 
 
 @dataclass(frozen=True)
@@ -65,6 +104,7 @@ class Pulled:
     files: tuple[File, ...]
     share: float = 1.0
     halved: bool = False
+    exact: ClassVar = True
 
     @property
     def scale(self) -> int:
@@ -73,6 +113,15 @@ class Pulled:
     @property
     def halo(self) -> int:
         return self.files[0].halo
+
+    @property
+    def hashes(self) -> tuple[str, ...]:
+        """SHA-256 of what runs, in hex."""
+        return tuple(file.sha256 for file in self.files)
+
+    @property
+    def generative(self) -> bool:
+        return any(file.generative for file in self.files)
 
     @property
     def obstacle(self) -> str:
@@ -88,10 +137,7 @@ class Pulled:
         """ValueError when a file's bytes are not the listed ones; then nothing of it has been read as a network."""
         from tessera_engine.backends import torch  # the only way to it, so that nothing else needs torch
 
-        directory = catalogue.cache_directory()
-        contents = tuple((file.name, (directory / file.name).read_bytes()) for file in self.files)
-        for file, (_, data) in zip(self.files, contents, strict=True):
-            file.check(data)
+        contents = tuple((file.name, checked(file)) for file in self.files)
         half_safe = all(file.half_safe for file in self.files)
         network = torch.load(contents, self.share, halved=self.halved, half_safe=half_safe)
         if (network.scale, network.halo) != (self.scale, self.halo):
@@ -99,7 +145,7 @@ class Pulled:
         return network
 
 
-AnyWeights = Weights | Pulled
+AnyWeights = Weights | Pulled | OwnWeights
 
 
 @dataclass(frozen=True)
@@ -116,19 +162,22 @@ class Model:
         return tuple(dict.fromkeys(file for weights in self.weights for file in weights.files))
 
     def needed(self, scale: int) -> tuple[AnyWeights, ...]:
-        """The weights to run one after another for an enlargement of 2, 4 or 8, installed or not."""
-        own = {weights.scale: weights for weights in self.weights}
-        return tuple(own[factor] for factor in PASSES[scale] if factor in own)
+        """The weights to run one after another for an enlargement by `scale`, installed or not; empty without a way.
+
+        Their product may be larger than `scale`.
+        """
+        have = {weights.scale: weights for weights in self.weights}
+        way = next((way for way in PASSES[scale] if have.keys() >= set(way)), ())
+        return tuple(have[factor] for factor in way)
 
     def obstacle(self, scale: int) -> str:
         """Why it cannot enlarge so here; empty when it can."""
-        needed = self.needed(scale)
-        if len(needed) < len(PASSES[scale]):
+        if not (needed := self.needed(scale)):
             return "it has no weights for that scale"
         return next((weights.obstacle for weights in needed if weights.obstacle), "")
 
     def passes(self, scale: int) -> tuple[AnyWeights, ...]:
-        """The weights to run one after another for an enlargement of 2, 4 or 8; empty when something is missing."""
+        """What is `needed`; empty when something is missing."""
         return () if self.obstacle(scale) else self.needed(scale)
 
 
@@ -141,16 +190,59 @@ class Choice:
     stand_in: bool
 
 
-DEFAULT = Model(
+PIXEL_BYTES = {2: 415, 4: 620}  # measured, see docs/performance.md
+
+
+def _shipped(name: str, scale: int, sha256: str, quick: str) -> Weights:
+    """M6C48 in floating point, and `quick`, its partner in 8-bit integers."""
+    integers = Weights(f"{name}-x{scale}-int8.onnx", quick, scale, halo=8, pixel_bytes=PIXEL_BYTES[scale])
+    return Weights(f"{name}-x{scale}.onnx", sha256, scale, halo=8, pixel_bytes=PIXEL_BYTES[scale], quick=integers)
+
+
+FIDELITY = Model(
     name="tessera-fidelity",
     architecture="M6C48",
     weights=(
-        Weights("tessera-fidelity-x2.onnx", "07cffaadfe705443585581f2ebe37ccb2ffb302a3a1fc433462bd38d01df4630", 2, 8),
-        Weights("tessera-fidelity-x4.onnx", "5084580c34c39ef227ad4fc029c36f0a7ff5f33126d0425e9892991f7ccc7fa4", 4, 8),
+        _shipped(
+            "tessera-fidelity",
+            2,
+            "678456fe6b3d85eec7a7a1d0ce82be5bf96b0d5369b685574c5244b72bd51cd7",
+            "81af9d643ba8058fdb2d0f7c1ea2a9bac6fa966bbff0114dabe625cb692f36cf",
+        ),
+        _shipped(
+            "tessera-fidelity",
+            4,
+            "8dba4890265ec1d890b5872ce728dd5ab23fbb1f13fab3f95ec5569a67e093f7",
+            "524443b22bd791f3e141493de9ab0d9e3ee1bcc0f88f3cd7935fd91084397eb5",
+        ),
     ),
     licence="CC0-1.0",
-    description="Small and quick; adds nothing that the picture does not show. Made by training/.",
+    description="Small and quick; closest to the truth where a picture was reduced well. Made by training/.",
 )
+
+PHOTO = Model(
+    name="tessera-photo",
+    architecture="M6C48",
+    weights=(
+        _shipped(
+            "tessera-photo",
+            2,
+            "44db27e633fd6871dd28ba732a90de936d3fa5cf9ba792d8ed80083fef2235e1",
+            "26d48e8d4bcc35a8ff40daa52299fb3b063f596ea452f0522f57e8f74843bf00",
+        ),
+        _shipped(
+            "tessera-photo",
+            4,
+            "4e8678dfbdc40d918ab68df836857a4f2ca28c471e7579a32d7e431fdfdb6e5e",
+            "d54075bd9321a9268f55927430d9f1502bed1b19fd7d239da4a33ffc0cd4a6b5",
+        ),
+    ),
+    licence="CC0-1.0",
+    description="Small and quick; for pictures of the web, with their blur, noise and JPEG. Made by training/.",
+)
+
+SHIPPED = (PHOTO, FIDELITY)
+DEFAULT = PHOTO  # which may stand in for others
 
 
 def _public(
@@ -197,7 +289,7 @@ def mixed(texture: int) -> Model:
 
 COMPOSITIONS = (general(50), general(75), *(mixed(texture) for texture in (20, 35, 50, 65, 75, 90)))
 
-CATALOGUE = {model.name: model for model in (DEFAULT, *REAL_ESRGAN, *COMPOSITIONS)}
+CATALOGUE = {model.name: model for model in (*SHIPPED, *REAL_ESRGAN, *COMPOSITIONS)}
 
 # Upscayl's names -> networks by what the names promise. Ours to choose: they are not that service's networks.
 ALIASES = {
@@ -216,9 +308,44 @@ ALIASES = {
 }
 
 
+def own_models() -> dict[str, Model]:
+    """What the operator has added. A name of the catalogue stays the catalogue's."""
+    return {
+        name: Model(name, weights.architecture, (weights,), weights.licence, weights.description)
+        for name, weights in own.listed().items()
+        if name not in CATALOGUE and name not in ALIASES
+    }
+
+
+BLENDS = "realesr-general-x4v3"
+NOTCH = 10  # per cent: a blend per notch, because every network that has run stays in memory
+
+
+def find(name: str) -> Model | None:
+    """The model that a name means: of the catalogue, a blend of `general` that is not listed, or an own one."""
+    name = ALIASES.get(name, name)
+    blend = re.fullmatch(BLENDS + r"-denoise-(\d{1,3})", name)
+    if name not in CATALOGUE and blend and int(blend[1]) <= 100:
+        return general(int(blend[1]))
+    return CATALOGUE.get(name) or own_models().get(name)
+
+
+def denoising(name: str, strength: int, stand_in: StandIn) -> str | None:
+    """The name of the model `name` made to remove `strength` per cent of the noise itself.
+
+    None where it cannot, or where something else would run in its stead.
+    """
+    model = find(name)
+    if model is None or not model.name.startswith(BLENDS):
+        return None
+    blend = general((strength + NOTCH // 2) // NOTCH * NOTCH)
+    missing = blend.obstacle(2) or blend.obstacle(4)
+    return None if missing and stand_in == "allow" else blend.name
+
+
 def choose(name: str, scale: int, stand_in: StandIn) -> Choice:
     """ModelUnavailable for an unknown name, and for one whose weights are missing when nothing may stand in."""
-    model = CATALOGUE.get(ALIASES.get(name, name))
+    model = find(name)
     if model is None:
         raise ModelUnavailable(f"There is no model of the name {name[:80]!r}.")
     if passes := model.passes(scale):
@@ -227,6 +354,14 @@ def choose(name: str, scale: int, stand_in: StandIn) -> Choice:
         why = model.obstacle(scale)
         raise ModelUnavailable(f"The model {name!r} is not installed here for an enlargement of {scale}: {why}.")
     return Choice(DEFAULT, passes, stand_in=True)
+
+
+@cache
+def checked(file: File) -> bytes:
+    """A public file's bytes, read once per process: compositions share files. ValueError when they are others."""
+    data = (catalogue.cache_directory() / file.name).read_bytes()
+    file.check(data)
+    return data
 
 
 @cache

@@ -54,11 +54,16 @@ class Raster(Protocol):
 
 @dataclass(frozen=True)
 class Picture:
-    """`alpha` is None when every pixel is opaque. `exif` is the source's as bytes; its orientation has been applied."""
+    """`alpha` is None when every pixel is opaque. `exif` is the source's as bytes; its orientation has been applied.
+
+    `xmp` and `dpi`, pixels per inch across and down, are the source's and stay with the picture that was decoded.
+    """
 
     pixels: Pixels
     alpha: Alpha | None = None
     exif: bytes = b""
+    xmp: bytes = b""
+    dpi: tuple[float, float] | None = None
 
     @property
     def width(self) -> int:
@@ -79,10 +84,31 @@ class Picture:
     def bands(self) -> Iterator[Band]:
         for top in range(0, self.height, STRIP):
             rows = slice(top, top + STRIP)
-            yield Band(self.pixels[rows], None if self.alpha is None else self.alpha[rows])
+            alpha = None if self.alpha is None else np.ascontiguousarray(self.alpha[rows])
+            yield Band(np.ascontiguousarray(self.pixels[rows]), alpha)
 
     def whole(self) -> Picture:
         return self
+
+
+def quantised(levels: NDArray[np.float32]) -> Pixels:
+    """The nearest of 0..255."""
+    nearest: Pixels = np.rint(levels).clip(0, 255).astype(np.uint8)
+    return nearest
+
+
+def gathered(raster: Raster) -> Picture:
+    """All bands in one picture."""
+    pixels = np.empty((raster.height, raster.width, raster.channels), np.uint8)
+    alpha = np.empty((raster.height, raster.width), np.uint8) if raster.has_alpha else None
+    top = 0
+    for band in raster.bands():
+        rows = slice(top, top + band.pixels.shape[0])
+        pixels[rows] = band.pixels
+        if alpha is not None and band.alpha is not None:
+            alpha[rows] = band.alpha
+        top = rows.stop
+    return Picture(pixels, alpha, raster.exif)
 
 
 def from_image(image: Image.Image) -> Picture:

@@ -3,18 +3,42 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import BinaryIO
 
-from tessera.recipe import Encode, EnhanceFace, Thumbnail, Upscale
+from tessera.recipe import (
+    Crop,
+    Denoise,
+    Encode,
+    EnhanceFace,
+    LowLight,
+    Operation,
+    Recipe,
+    Resize,
+    Sharpen,
+    Thumbnail,
+    Tone,
+    Upscale,
+)
+from tessera.sizes import Box, Size, offset
 
-from tessera_engine import encoders, imageio, metadata, models, picture, tiling
+from tessera_engine import denoise as noise
+from tessera_engine import encoders, imageio, light, metadata, models, picture, tiling
+from tessera_engine import sharpen as edges
+from tessera_engine import tone as tones
 from tessera_engine.encoders import Encoder
 from tessera_engine.enlargement import Enlargement
-from tessera_engine.picture import Raster
+from tessera_engine.metadata import Origin
+from tessera_engine.picture import Picture, Raster
 from tessera_engine.preview import Preview
+from tessera_engine.resize import Cropped, Padded, Resampled
+from tessera_engine.scores import Measured, Scores
+from tessera_engine.xmp import Run
 
 NOTE_FACES = "No face model is installed: faces were enlarged like the rest."
+NOTE_PARTS = "The model looks at a picture as a whole, and was shown this one in parts: where they meet it may show."
+NOTE_FAR = "The result is very unlike the source: the model may not suit the picture, or its file may be damaged."
+FAR = 15.0  # dB of fidelity
 THUMBNAIL_QUALITY = 80
 
 
@@ -28,37 +52,111 @@ class Work:
     thumbnail: bytes = b""
     model: str | None = None
     stand_in: bool = False
+    origin: Origin = field(default_factory=Origin)
+    runs: tuple[Run, ...] = ()
     notes: tuple[str, ...] = ()
+    scores: Scores = field(default_factory=Scores)  # of the last enlargement
 
 
 @dataclass(frozen=True)
 class Tools:
     """What steps need besides the picture. `done` is told every enlarged input pixel and may raise to stop the work.
 
-    `sink` takes the encoded picture.
+    `sink` takes the encoded picture. `memory`: bytes for the activations of one tile.
     """
 
     stand_in: models.StandIn
     done: Callable[[int], None]
     sink: BinaryIO
-    tile: int = tiling.TILE
+    memory: int = tiling.MEMORY
 
 
 def upscale(work: Work, options: Upscale, tools: Tools) -> Work:
-    """Every pass but the last is made whole: it is at most a quarter of the result."""
+    """Every pass but the last is made whole: it is at most a quarter of the result, or of what is reduced to it."""
+    size = options.size(work.raster.width, work.raster.height)
+    factor = options.factor(work.raster.width, work.raster.height)
+    if factor == 1:
+        return resized(work, size, whole_box(work.raster), tools)
     work = finish(replace(work, raster=work.raster.whole()))
-    choice = models.choose(options.model, options.scale, tools.stand_in)
+    choice = models.choose(options.model, factor, tools.stand_in)
     source = work.raster.whole()
-    pixels = source.pixels if source.alpha is None else picture.bleed(source.pixels, source.alpha)
-    *first, last = (models.network(weights) for weights in choice.passes)
-    for network in first:
-        pixels = tiling.enlarge(network, pixels, tile=tools.tile, done=tools.done)
-    return replace(
+    seen = source.pixels if source.alpha is None else picture.bleed(source.pixels, source.alpha)
+    *first, last = ((models.network(weights), tile(weights, tools.memory)) for weights in choice.passes)
+    pixels = seen
+    for network, side in first:
+        pixels = tiling.enlarge(network, pixels, tile=side, done=tools.done)
+    enlargement = Enlargement(last[0], pixels, source.alpha, source.exif, last[1], tools.done)
+    scores = Scores()
+    enlarged = replace(
         work,
-        raster=Enlargement(last, pixels, source.alpha, source.exif, tools.tile, tools.done),
+        raster=Measured(enlargement, tools.done, seen, scores),
         model=choice.model.name,
         stand_in=work.stand_in or choice.stand_in,
+        scores=scores,
+        notes=(*work.notes, *parts(choice, source.width, source.height)),
+        runs=(*work.runs, ran(choice, factor)),
     )
+    return resized(enlarged, size, whole_box(enlarged.raster), tools)
+
+
+def tile(weights: models.AnyWeights, memory: int) -> int:
+    """The side of a tile. PyTorch's networks know their own, see `tiling.EdgeNetwork`."""
+    return tiling.side(weights.pixel_bytes, weights.halo, memory) if isinstance(weights, models.Weights) else 0
+
+
+def parts(choice: models.Choice, width: int, height: int) -> tuple[str, ...]:
+    """A note, where a network that looks at the whole picture is shown parts of it."""
+    for weights in choice.passes:
+        network = models.network(weights)
+        if not weights.exact and isinstance(network, tiling.EdgeNetwork) and max(width, height) > network.side:
+            return (NOTE_PARTS,)
+        width, height = width * weights.scale, height * weights.scale
+    return ()
+
+
+def resize(work: Work, options: Resize, tools: Tools) -> Work:
+    width, height = work.raster.width, work.raster.height
+    size, scaled = options.size(width, height), options.scaled(width, height)
+    work = resized(work, scaled, options.box(width, height), tools)
+    if scaled == size:
+        return work
+    left, top = offset(size, scaled, options.gravity)
+    red, green, blue, alpha = bytes.fromhex(options.colour[1:].ljust(8, "f"))
+    return replace(settled(work), raster=Padded(work.raster, tools.done, size, left, top, (red, green, blue, alpha)))
+
+
+def crop(work: Work, options: Crop, tools: Tools) -> Work:
+    work = settled(work)
+    return replace(
+        work, raster=Cropped(work.raster, tools.done, *options.region(work.raster.width, work.raster.height))
+    )
+
+
+def denoise(work: Work, options: Denoise, tools: Tools) -> Work:
+    source = measurable(work)
+    return replace(source, raster=noise.denoised(source.raster, options.strength, tools.done))
+
+
+def low_light(work: Work, options: LowLight, tools: Tools) -> Work:
+    source = measurable(work)
+    return replace(source, raster=light.lit(source.raster, options.intensity, tools.done))
+
+
+def tone(work: Work, options: Tone, tools: Tools) -> Work:
+    source = measurable(work) if options.levels or options.balance else settled(work)
+    return replace(source, raster=tones.toned(source.raster, options, tools.done))
+
+
+def sharpen(work: Work, options: Sharpen, tools: Tools) -> Work:
+    work = settled(work)
+    raster = edges.sharpened(work.raster, options.radius, options.amount, options.threshold, tools.done)
+    return replace(work, raster=raster)
+
+
+def ran(choice: models.Choice, scale: int) -> Run:
+    hashes = tuple(sha256 for weights in choice.passes for sha256 in weights.hashes)
+    generative = any(weights.generative for weights in choice.passes)
+    return Run(choice.model.name, hashes, scale, choice.stand_in, generative)
 
 
 def enhance_face(work: Work, options: EnhanceFace, tools: Tools) -> Work:
@@ -66,14 +164,41 @@ def enhance_face(work: Work, options: EnhanceFace, tools: Tools) -> Work:
 
 
 def encode(work: Work, options: Encode, tools: Tools) -> Work:
-    exif = metadata.kept(work.raster.exif, options.metadata)
-    notes = (imageio.NOTE_METADATA,) if exif is None else ()
-    writer = encoders.encoder(tools.sink, work.raster, options, exif or b"")
+    tags, lost = metadata.tags(work.origin, options, work.runs)
+    notes = (imageio.NOTE_METADATA,) if lost else ()
+    writer = encoders.encoder(tools.sink, work.raster, options, tags)
     return replace(work, encoder=writer, notes=(*work.notes, *notes))
 
 
 def thumbnail(work: Work, options: Thumbnail, tools: Tools) -> Work:
     return replace(work, preview=Preview(work.raster, options.side))
+
+
+def resized(work: Work, size: Size, box: Box, tools: Tools) -> Work:
+    if size == (work.raster.width, work.raster.height) and box == whole_box(work.raster):
+        return work
+    work = settled(work)
+    return replace(work, raster=Resampled(work.raster, tools.done, size, box))
+
+
+def whole_box(raster: Raster) -> Box:
+    return 0.0, 0.0, float(raster.width), float(raster.height)
+
+
+def measurable(work: Work) -> Work:
+    """With a picture whose bands may go by twice, and without the strange colours that transparent pixels may have."""
+    work = settled(work)
+    source = work.raster.whole()
+    if source.alpha is None:
+        return replace(work, raster=source)
+    return replace(work, raster=Picture(picture.bleed(source.pixels, source.alpha), source.alpha, source.exif))
+
+
+def settled(work: Work) -> Work:
+    """With nobody waiting for the bands of the picture as it is now: it is about to become another."""
+    if work.encoder is None and work.preview is None:
+        return work
+    return finish(replace(work, raster=work.raster.whole()))
 
 
 def finish(work: Work) -> Work:
@@ -100,3 +225,27 @@ def small(preview: Preview | None) -> bytes:
         return b""
     options = Encode(format="webp", quality=THUMBNAIL_QUALITY, metadata="strip")
     return imageio.encode(preview.finish(), options)[0]
+
+
+def doubts(work: Work) -> tuple[str, ...]:
+    """A note, where the finished enlargement is so unlike its source that something may be wrong."""
+    fidelity = work.scores.fidelity
+    return (NOTE_FAR,) if fidelity is not None and fidelity < FAR else ()
+
+
+def shared(recipe: Recipe, width: int, height: int, stand_in: models.StandIn) -> tuple[Operation, ...]:
+    """The operations for an upright picture of these pixels; a Denoise is left to the network that follows it, where
+    that has learnt to remove noise.
+    """
+    operations: list[Operation] = []
+    for operation, size in recipe.sizes(width, height):
+        before = operations[-1] if operations else None
+        if isinstance(operation, Upscale) and isinstance(before, Denoise) and operation.factor(width, height) > 1:
+            name = models.denoising(operation.model, before.strength, stand_in)
+            if name is not None:
+                operations[-1] = operation.model_copy(update={"model": name})
+                width, height = size
+                continue
+        operations.append(operation)
+        width, height = size
+    return tuple(operations)

@@ -18,7 +18,9 @@ from numpy.typing import NDArray
 from tessera_engine import guard
 from tessera_engine.picture import Pixels
 
-TILE = 256  # px; about 60 MB of activations for the default network, and 6 % of the work goes to halos
+TILE = 256  # px; with it 6 % of the default network's work goes to halos, and MEMORY affords them to its x4
+MEMORY = 48_000_000  # bytes of a tile's activations
+SMALLEST, LARGEST, STEP = 32, 512, 16  # px on a side: below, halos are most of the work; above, nothing is won
 LOW = 32  # rows, below which halos would be most of the work
 BAND_BYTES = 32 * 1024 * 1024  # of an enlarged row of tiles; two of them live at a time
 
@@ -143,6 +145,19 @@ def shape(width: int, scale: int, tile: int) -> tuple[int, int]:
     return (tile, tile) if rows >= tile else (tile * tile // rows, rows)
 
 
+def side(pixel_bytes: int, halo: int, memory: int) -> int:
+    """Of the largest square tile whose activations, halo included, fit into `memory` bytes; within limits."""
+    largest = math.isqrt(memory // pixel_bytes) - 2 * halo
+    return max(SMALLEST, min(LARGEST, largest // STEP * STEP))
+
+
+def layout(network: Network, width: int, height: int, *, tile: int) -> list[list[Region]]:
+    """The rows of tiles of a picture, in the order in which they are enlarged."""
+    if isinstance(network, EdgeNetwork):
+        return plan(width, height, network.side, network.side, network.align)
+    return plan(width, height, *shape(width, network.scale, tile))
+
+
 def bands(network: Network, pixels: Pixels, *, tile: int, done: Callable[[int], None]) -> Iterator[Pixels]:
     """The enlargement of (h, w, c), c 1 or 3, from top to bottom as (rows, w * scale, c); together h * scale rows.
 
@@ -153,9 +168,8 @@ def bands(network: Network, pixels: Pixels, *, tile: int, done: Callable[[int], 
     scale = network.scale
     halo = Padding.all(network.halo)
     edges = network if isinstance(network, EdgeNetwork) else None
-    largest = (edges.side, edges.side) if edges else shape(width, scale, tile)
     finished = 0  # input rows; the last band begins with some of the band before where the height does not divide
-    for row in plan(width, height, *largest, align=edges.align if edges else 1):
+    for row in layout(network, width, height, tile=tile):
         top, high = row[0].top, row[0].height
         band = np.empty((high * scale, width * scale, channels), np.uint8)
         for region in row:

@@ -22,6 +22,7 @@ from tessera.redaction import redacted
 from tessera_engine.errors import EngineError, LinkExpired, TooLate
 from tessera_engine.models import StandIn
 from tessera_engine.pipeline import Product, carry_out
+from tessera_engine.tiling import MEMORY
 from tessera_engine.transfer import Storage, StorageUnreachable, size_of
 
 logger = logging.getLogger(__name__)
@@ -55,15 +56,20 @@ class Progress:
 
 
 def run(
-    job: Job, *, stand_in: StandIn = "allow", storage: Storage | None = None, clock: Callable[[], float] = time.time
+    job: Job,
+    *,
+    stand_in: StandIn = "allow",
+    storage: Storage | None = None,
+    clock: Callable[[], float] = time.time,
+    memory: int = MEMORY,
 ) -> Outcome:
     """What became of the job, which has been written too. Raises StorageUnreachable if it could not be written.
 
-    `clock` gives Unix seconds.
+    `clock` gives Unix seconds, `memory` is for the activations of one tile, in bytes.
     """
     storage = storage or Storage()
     try:
-        return _finish(job, stand_in, storage, clock)
+        return _finish(job, stand_in, storage, clock, memory)
     except StorageUnreachable:
         raise
     except EngineError as error:
@@ -74,14 +80,16 @@ def run(
         return _fail(job, storage, INTERNAL)
 
 
-def _finish(job: Job, stand_in: StandIn, storage: Storage, clock: Callable[[], float]) -> Outcome:
+def _finish(job: Job, stand_in: StandIn, storage: Storage, clock: Callable[[], float], memory: int) -> Outcome:
     check_time(job, clock)
     began = clock()
     progress = Progress(job, storage, clock)
     source = storage.read(job.source_url, job.source_etag)
     with SpooledTemporaryFile(IN_MEMORY) as file:  # a picture of 144 megapixels can be 400 MB as PNG
         encoded = cast(BinaryIO, file)
-        product = carry_out(job.recipe, source, job.limits, stand_in=stand_in, listener=progress, sink=encoded)
+        product = carry_out(
+            job.recipe, source, job.limits, stand_in=stand_in, listener=progress, sink=encoded, memory=memory
+        )
         outcome = done(product, size_of(encoded), seconds=clock() - began)
         check_time(job, clock)
         if product.thumbnail:
@@ -109,6 +117,8 @@ def done(product: Product, size: int, seconds: float) -> Outcome:
         model=product.model,
         stand_in=product.stand_in,
         notes=product.notes,
+        fidelity=None if product.fidelity is None else round(product.fidelity, 2),
+        seam=None if product.seam is None else round(product.seam, 3),
         seconds=round(seconds, 3),
     )
 

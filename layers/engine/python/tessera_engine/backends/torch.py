@@ -1,6 +1,7 @@
 """Networks of the Real-ESRGAN family, from their official files, run by PyTorch on the CPU or on a CUDA device.
 
-The one module of the engine that imports torch, and nothing imports it before such a network is asked for.
+Beside `backends.spandrel`, which builds on it, the one module of the engine that imports torch; nothing imports the two
+before such a network is asked for.
 
 A tile is computed in two stages. The features, most of the work, are made at the input's size for the tile with its
 halo; the tail, which needs much memory per pixel and little halo, enlarges the tile's middle in strips. Beyond the
@@ -24,7 +25,7 @@ from torch.nn import functional
 
 from tessera_engine.archs.rrdbnet import RRDBNet
 from tessera_engine.archs.srvgg import SRVGGNetCompact
-from tessera_engine.errors import NetworkFault
+from tessera_engine.errors import NOT_FINITE, NetworkFault, NotFinite
 from tessera_engine.picture import Pixels
 from tessera_engine.tiling import Padding
 
@@ -36,7 +37,6 @@ CUDA_SHARE = 0.6  # of the device's free memory
 STRIP_MEMORY = 512 * 1024**2  # bytes for a strip of the tail
 LARGEST, SMALLEST = 2048, 32  # px on a tile's side: for progress, and below which lack of memory has another cause
 
-NOT_FINITE = "The network gave numbers that are not finite for a part of this picture."
 NO_MEMORY = "There is not enough memory for the network."
 
 
@@ -124,13 +124,13 @@ class TorchNetwork:
         return enlarged
 
     def _finite(self, tile: Pixels, margin: Padding) -> Pixels:
-        """In half precision where that is asked for and suffices, else in single precision; else NetworkFault."""
+        """In half precision where that is asked for and suffices, else in single precision; else NotFinite."""
         for net in (self.half, self.net):
             if net is not None:
                 enlarged, finite = self._compute(net, tile, margin)
                 if finite:
                     return enlarged
-        raise NetworkFault(NOT_FINITE)
+        raise NotFinite(NOT_FINITE)
 
     def _compute(self, net: Architecture, tile: Pixels, margin: Padding) -> tuple[Pixels, bool]:
         """The enlarged middle, and whether all numbers were finite. Odd sides are mirrored by a pixel."""
@@ -268,5 +268,6 @@ def except_last_half(net: Architecture) -> Architecture:
 
 
 def channels_last(net: Architecture, device: torch.device) -> Architecture:
-    placed: Architecture = net.eval().requires_grad_(False).to(device, memory_format=torch.channels_last)
+    kind = torch.contiguous_format if getattr(net, "planar", False) else torch.channels_last
+    placed: Architecture = net.eval().requires_grad_(False).to(device, memory_format=kind)
     return placed
