@@ -10,7 +10,7 @@ VENV := .venv/bin
 INSTALL := $(VENV)/python -m pip install -qq --constraint constraints.txt
 SOURCES := layers/core/python:layers/engine/python:functions:client
 
-.PHONY: demo serve test test-torch crash-lab mutants fuzz fuzz-api check bench bench-engine models train quantise sam-check build deploy deploy-gpu \
+.PHONY: demo serve test test-torch crash-lab mutants fuzz fuzz-api check bench bench-engine bench-gpu models train quantise sam-check build deploy deploy-gpu \
 	clean
 
 demo: $(if $(WORKER),.venv/test,.venv/local)  ## Upscale the bundled sample, or IMAGE=path, on this machine and show every hop. WORKER=modal: by gpu_app.py.
@@ -52,6 +52,10 @@ bench: .venv/test  ## Quality and speed, side by side in one run; BENCH_DATA=fol
 bench-engine: .venv-oracle/done  ## The engine against its goals and other runtimes; BENCH_DATA=folder, OUT=file for JSON, ONLY="G1 G4".
 	PYTHONPATH=$(SOURCES) .venv-oracle/bin/python -m bench.engine $(if $(BENCH_DATA),--data "$(BENCH_DATA)") \
 		$(if $(OUT),--out "$(OUT)") $(if $(ONLY),--only $(ONLY))
+
+bench-gpu: .venv-oracle/done  ## The public networks on one NVIDIA GPU, or a small size of it on the CPU; BENCH_DATA=folder, OUT=file.
+	PYTHONPATH=$(SOURCES) .venv-oracle/bin/python -m bench.gpu $(if $(BENCH_DATA),--data "$(BENCH_DATA)") \
+		$(if $(OUT),--out "$(OUT)")
 
 models: .venv-torch/done  ## The public networks: ARGS="list", "pull NAME", "verify".
 	@PYTHONPATH=$(SOURCES) .venv-torch/bin/python -m tessera_engine models $(or $(ARGS),list)

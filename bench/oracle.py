@@ -45,16 +45,44 @@ def mend_torchvision() -> None:
     sys.modules.setdefault(moved.__name__, moved)
 
 
-def theirs(weights: Path, convolutions: int, tile: int, tile_pad: int) -> Callable[[Pixels], Pixels]:
-    mend_torchvision()
+def restorer(weights: Path, net: Any, *, device: str, tile: int, tile_pad: int, half: bool = False) -> Any:
+    """RealESRGANer for x4 weights of `net`'s shape."""
     from realesrgan import RealESRGANer
+
+    return RealESRGANer(
+        scale=4,
+        model_path=str(weights),
+        model=net,
+        tile=tile,
+        tile_pad=tile_pad,
+        pre_pad=0,
+        half=half,
+        device=device,
+    )
+
+
+def compact(convolutions: int) -> Any:
+    mend_torchvision()
     from realesrgan.archs.srvgg_arch import SRVGGNetCompact
 
-    net = SRVGGNetCompact(num_in_ch=3, num_out_ch=3, num_feat=64, num_conv=convolutions, upscale=4, act_type="prelu")
-    made: Any = RealESRGANer(
-        scale=4, model_path=str(weights), model=net, tile=tile, tile_pad=tile_pad, pre_pad=0, half=False
-    )
-    return lambda pixels: np.ascontiguousarray(made.enhance(np.ascontiguousarray(pixels[:, :, ::-1]))[0][:, :, ::-1])
+    return SRVGGNetCompact(num_in_ch=3, num_out_ch=3, num_feat=64, num_conv=convolutions, upscale=4, act_type="prelu")
+
+
+def rrdb(features: int, blocks: int, growth: int) -> Any:
+    mend_torchvision()
+    from basicsr.archs.rrdbnet_arch import RRDBNet
+
+    return RRDBNet(num_in_ch=3, num_out_ch=3, scale=4, num_feat=features, num_block=blocks, num_grow_ch=growth)
+
+
+def swapped(pixels: Pixels) -> Pixels:
+    """RGB to the BGR that RealESRGANer reads and gives, and back."""
+    return np.ascontiguousarray(pixels[:, :, ::-1])
+
+
+def theirs(weights: Path, convolutions: int, tile: int, tile_pad: int) -> Callable[[Pixels], Pixels]:
+    made = restorer(weights, compact(convolutions), device="cpu", tile=tile, tile_pad=tile_pad)
+    return lambda pixels: swapped(made.enhance(swapped(pixels))[0])
 
 
 def ours(weights: Path) -> Callable[[Pixels], Pixels]:

@@ -134,7 +134,7 @@ def print_memory() -> None:
 def print_bands() -> None:
     source = scene(WIDTH, HEIGHT)
     (weights,) = models.DEFAULT.passes(4)
-    made = Enlargement(models.network(weights), source, None, b"", tiling.TILE, lambda _: None)
+    made = Enlargement(models.network(weights), source, None, tiling.TILE, lambda _: None)
     for kind in ("jpeg", "png"):
         options = Encode.model_validate({"format": kind})
         times = seconds(

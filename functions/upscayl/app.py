@@ -6,6 +6,7 @@ A known key is asked for before anything else is said: a bad body with a bad key
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from typing import Any
 
 from aws_lambda_powertools.event_handler import APIGatewayHttpResolver, Response
@@ -35,7 +36,7 @@ def get_upload_url() -> dict[str, Any]:
         wish.fileType,
         wish.fileSize,
         wish.multipart,
-        once(caller.account.id, "get-upload-url", wish.model_dump()),
+        once(caller.account.id, "get-upload-url", wish.model_dump),
     )
     return translate.to_ticket(ticket)
 
@@ -54,7 +55,11 @@ def start_task() -> dict[str, Any]:
     try:
         received = bodies.read_start(event())
         wish = schemas.parse(schemas.StartTask, received.fields)
-        same = once(who.account, "start-task", wish.model_dump() | {"file": [part.digest for part in received.files]})
+        same = once(
+            who.account,
+            "start-task",
+            lambda: wish.model_dump() | {"file": [part.digest for part in received.files]},
+        )
         task = starts.repeated(services(), who, same) if same and received.files else None
         if task is None:
             wanted = wanted_files(who, received, wish)
@@ -97,7 +102,7 @@ def authenticated(kind: str) -> Caller:
     return accounts.authenticate(services(), credential(), kind)
 
 
-def once(account: str, route: str, content: dict[str, Any]) -> Once | None:
+def once(account: str, route: str, content: Callable[[], dict[str, Any]]) -> Once | None:
     return idempotency.once(account, http.header(event(), "idempotency-key"), route, content)
 
 

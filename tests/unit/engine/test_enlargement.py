@@ -16,7 +16,7 @@ def enlargement(samples: NDArray[np.uint8], scale: int, tile: int, told: list[in
     network = models.network(models.DEFAULT.passes(scale)[0])
     even = samples.shape[2] % 2 == 0
     colours, alpha = (samples[:, :, :-1], samples[:, :, -1]) if even else (samples, None)
-    return Enlargement(network, colours, alpha, b"", tile, told.append)
+    return Enlargement(network, colours, alpha, tile, told.append)
 
 
 @pytest.mark.parametrize("channels", [1, 2, 3, 4])

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import ExifTags, Image
 from tessera.job import Limits
 from tessera.recipe import (
     AnyOperation,
@@ -188,3 +188,21 @@ def test_where_the_network_is_missing_the_noise_is_still_removed(monkeypatch: py
     monkeypatch.setattr(models.Pulled, "obstacle", "not here")
     recipe = Recipe(operations=(Denoise(), Upscale(model="clear-boost-4x", scale=4), PNG))
     assert steps.shared(recipe, 100, 100, "allow") == recipe.operations
+
+
+def test_what_the_source_says_comes_through_every_operation(
+    make_scene: Scene, make_file: MakeFile, open_file: OpenFile
+) -> None:
+    exif = Image.Exif()
+    exif[ExifTags.Base.Copyright] = "A. Author"
+    source = make_file(Image.fromarray(make_scene(90, 60, 4)), "png", exif=exif.tobytes())
+    changes = (
+        Denoise(strength=50),
+        LowLight(),
+        Tone(),
+        Crop(width=80, height=50),
+        Upscale(model=M, scale=2),
+        Sharpen(),
+    )
+    product = carry_out(source, *changes, Resize(width=100), PNG)
+    assert open_file(product.encoded).getexif()[ExifTags.Base.Copyright] == "A. Author"

@@ -35,7 +35,7 @@ def quiet(_: int) -> None:
 
 def scored(network: tiling.Network, pixels: Pixels, tile: int, source: Pixels | None = None) -> Scores:
     scores = Scores()
-    enlarged = Enlargement(network, pixels, None, b"", tile, quiet)
+    enlarged = Enlargement(network, pixels, None, tile, quiet)
     measured = Measured(enlarged, quiet, pixels if source is None else source, scores)
     bands = list(measured.bands())
     assert np.array_equal(np.concatenate([band.pixels for band in bands]), enlarged.whole().pixels)

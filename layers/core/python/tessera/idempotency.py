@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -52,12 +52,12 @@ class Once:
         return {"due_pk": f"EXPIRES#{due_shard(self.key.sk)}", "due_ms": ends}
 
 
-def once(account: str, header: str, route: str, content: Mapping[str, Any]) -> Once | None:
-    """None where the caller gave no key. `content` is plain JSON. Raises Invalid."""
+def once(account: str, header: str, route: str, content: Callable[[], Mapping[str, Any]]) -> Once | None:
+    """None where the caller gave no key; `content`, plain JSON, is only asked for where one is. Raises Invalid."""
     if not header:
         return None
     if not POSSIBLE_KEY.fullmatch(header):
         raise Invalid("Idempotency-Key: 1 to 255 visible ASCII characters")
     name = hashlib.sha256(header.encode()).hexdigest()
-    said = json.dumps([route, content], sort_keys=True, ensure_ascii=True)
+    said = json.dumps([route, content()], sort_keys=True, ensure_ascii=True)
     return Once(Key(f"ACCOUNT#{account}", f"ONCE#{name}"), hashlib.sha256(said.encode()).hexdigest())

@@ -38,10 +38,6 @@ class Derived(ABC):
     def has_alpha(self) -> bool:
         return self.source.has_alpha
 
-    @property
-    def exif(self) -> bytes:
-        return self.source.exif
-
     @abstractmethod
     def bands(self) -> Iterator[Band]: ...
 

@@ -16,7 +16,6 @@ class Enlargement:
     network: tiling.Network
     pixels: Pixels
     alpha: Alpha | None
-    exif: bytes
     tile: int
     done: Callable[[int], None]
 

@@ -44,9 +44,6 @@ class Raster(Protocol):
     @property
     def has_alpha(self) -> bool: ...
 
-    @property
-    def exif(self) -> bytes: ...
-
     def bands(self) -> Iterator[Band]: ...
 
     def whole(self) -> Picture: ...
@@ -56,7 +53,7 @@ class Raster(Protocol):
 class Picture:
     """`alpha` is None when every pixel is opaque. `exif` is the source's as bytes; its orientation has been applied.
 
-    `xmp` and `dpi`, pixels per inch across and down, are the source's and stay with the picture that was decoded.
+    `exif`, `xmp` and `dpi`, pixels per inch across and down, stay with what was decoded (`metadata.Origin`).
     """
 
     pixels: Pixels
@@ -108,7 +105,7 @@ def gathered(raster: Raster) -> Picture:
         if alpha is not None and band.alpha is not None:
             alpha[rows] = band.alpha
         top = rows.stop
-    return Picture(pixels, alpha, raster.exif)
+    return Picture(pixels, alpha)
 
 
 def from_image(image: Image.Image) -> Picture:

@@ -85,7 +85,7 @@ def upscale(work: Work, options: Upscale, tools: Tools) -> Work:
     pixels = seen
     for network, side in first:
         pixels = tiling.enlarge(network, pixels, tile=side, done=tools.done)
-    enlargement = Enlargement(last[0], pixels, source.alpha, source.exif, last[1], tools.done)
+    enlargement = Enlargement(last[0], pixels, source.alpha, last[1], tools.done)
     scores = Scores()
     enlarged = replace(
         work,
@@ -191,7 +191,7 @@ def measurable(work: Work) -> Work:
     source = work.raster.whole()
     if source.alpha is None:
         return replace(work, raster=source)
-    return replace(work, raster=Picture(picture.bleed(source.pixels, source.alpha), source.alpha, source.exif))
+    return replace(work, raster=Picture(picture.bleed(source.pixels, source.alpha), source.alpha))
 
 
 def settled(work: Work) -> Work:
