@@ -1,4 +1,4 @@
-"""Every AWS call that product code makes is numbered; one of them can be made to fail.
+"""Every call that product code makes to AWS or to the GPU provider is numbered; one of them can be made to fail.
 
 A run is cheap because it begins where the fault is: the flow runs once, and at each call that is to fail the process
 forks. The child lives on with the fault and says at its end how it went; the parent goes on without it.
@@ -12,6 +12,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from botocore.client import BaseClient
@@ -19,7 +20,7 @@ from botocore.exceptions import ClientError, ReadTimeoutError
 
 from tests.world import ROOT
 
-PRODUCT = {str(ROOT / "layers/core/python") + "/", str(ROOT / "functions") + "/"}
+PRODUCT = (f"{ROOT}/layers/core/python/", f"{ROOT}/functions/", f"{ROOT}/infra/admin.py")
 KINDS = (
     "kill-before",  # the process dies, the request was never sent
     "kill-after",  # the process dies, the request was carried out
@@ -29,6 +30,7 @@ KINDS = (
 )
 READ = ("Get", "Head", "Query", "List", "Scan", "BatchGet")
 KINDS_OF_READ = ("kill-before", "error")  # carried out or not, once or twice: nothing tells the difference
+KINDS_OF_SPAWN = (*KINDS, "unsent")  # no answer, as with "lost", but nothing was carried out either
 CODES = {"dynamodb": "ThrottlingException", "s3": "SlowDown", "sqs": "ServiceUnavailable"}
 
 
@@ -57,6 +59,8 @@ class Call:
 
     @property
     def kinds(self) -> tuple[str, ...]:
+        if self.operation == "Spawn":
+            return KINDS_OF_SPAWN
         return KINDS_OF_READ if self.operation.startswith(READ) else KINDS
 
 
@@ -84,9 +88,12 @@ class Recorder:
     """Where a child says how it went."""
     children: list[Any] = field(default_factory=list)
     """What they said."""
+    instead: dict[str, Callable[[dict[str, Any]], Any]] = field(default_factory=dict)
+    """Operations that moto does not have."""
     carried_out: Callable[[str, dict[str, Any]], None] = lambda operation, parameters: None
     calls: list[Call] = field(default_factory=list)
     invocation: int = 0
+    excused: int = 0  # the invocation to which the flow itself gave an answer that makes a handler raise
     injected: Call | None = None
     dead: bool = False
     paused: bool = True
@@ -94,9 +101,18 @@ class Recorder:
     @property
     def in_fault(self) -> bool:
         """Whether the fault hit the invocation that runs now."""
-        return self.injected is not None and self.injected.invocation == self.invocation
+        hit = self.injected is not None and self.injected.invocation == self.invocation
+        return hit or self.excused == self.invocation
 
-    def make(self, client: BaseClient, operation: str, parameters: dict[str, Any], send: Callable[[], Any]) -> Any:
+    def make(
+        self,
+        operation: str,
+        parameters: dict[str, Any],
+        send: Callable[[], Any],
+        refusal: Callable[[], Exception],
+        silence: Callable[[], Exception],
+    ) -> Any:
+        """One call to a service. `refusal` and `silence` make what its client raises."""
         if self.dead:
             raise Killed
         call = Call(len(self.calls) + 1, operation, self.invocation, product_frames())
@@ -105,14 +121,16 @@ class Recorder:
         if kind == "kill-before":
             self.die()
         if kind == "error":
-            raise refusal(client, operation)
+            raise refusal()
+        if kind == "unsent":
+            raise silence()
         if kind == "duplicate":
             self._send(operation, parameters, send, first=True)
         answer = self._send(operation, parameters, send)
         if kind == "kill-after":
             self.die()
         if kind == "lost":
-            raise ReadTimeoutError(endpoint_url=operation)
+            raise silence()
         return answer
 
     def _branch(self, call: Call) -> str:
@@ -158,9 +176,13 @@ def recorded(recorder: Recorder) -> Iterator[None]:
 
     def make(client: BaseClient, operation: str, parameters: dict[str, Any]) -> Any:
         def send() -> Any:
-            return original(client, operation, parameters)
+            instead = recorder.instead.get(operation)
+            return instead(parameters) if instead else original(client, operation, dict(parameters))
 
-        return send() if recorder.paused else recorder.make(client, operation, parameters, send)
+        if recorder.paused:
+            return send()
+        silence = partial(ReadTimeoutError, endpoint_url=operation)
+        return recorder.make(operation, parameters, send, partial(refusal, client, operation), silence)
 
     BaseClient._make_api_call = make  # type: ignore[attr-defined]
     try:
@@ -174,7 +196,7 @@ def product_frames() -> tuple[Frame, ...]:
     frame = sys._getframe(1)
     while frame:
         name = frame.f_code.co_filename
-        if any(name.startswith(folder) for folder in PRODUCT):
+        if name.startswith(PRODUCT):
             found.append(Frame(name.removeprefix(f"{ROOT}/"), frame.f_code.co_qualname, frame.f_lineno))
         frame = frame.f_back  # type: ignore[assignment]
     return tuple(found)

@@ -10,12 +10,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from tessera import accounts, credits
+from tessera import accounts, budget, credits
 from tessera.errors import TesseraError
 from tessera.settings import SECONDS
 from tessera.table import ConditionFailed
 
-from infra.admin import create_account, settle_vocabulary
+from infra.admin import create_account, redrive, settle_vocabulary, spend
+from tests.crashlab.gpu import Gpu
 from tests.crashlab.invariants import require
 from tests.crashlab.pictures import OTHER, PHOTO
 from tests.crashlab.simulation import BUCKET, Simulation, objects
@@ -32,6 +33,7 @@ class Step(Protocol):
 class Client:
     simulation: Simulation
     key: str
+    gpu: Gpu | None = None  # with Worker=modal
     names: list[dict[str, Any]] = field(default_factory=list)  # what get-upload-url answered
     tasks: list[str] = field(default_factory=list)  # that were confirmed
     unsure: int = 0  # starts whose answer never came
@@ -202,12 +204,51 @@ class Operate:
         command(client, lambda: create_account(services, mine, 7))
         command(client, lambda: create_account(services, mine, 9))
         command(client, lambda: settle_vocabulary(services, mine, "observed"))
+        command(client, lambda: accounts.set_reuse(services, accounts.credential(services, mine).account, False))
+        command(client, lambda: spend(services))
         command(client, lambda: credits.grant(services, accounts.credential(services, mine).account, -2))
         client.key, old = mine, client.key
         Ask().do(client)
         command(client, lambda: accounts.revoke_key(services, mine))
         assert client.post("/get-upscayl-history", {})[0] == 401
         client.key = old
+
+
+@dataclass(frozen=True)
+class Budget:
+    """The operator's hand on what GPUs may cost."""
+
+    paused: bool | None = None
+    cap: int | None = None
+
+    def do(self, client: Client) -> None:
+        table = client.simulation.world.services.table
+        if self.paused is not None:
+            command(client, lambda: budget.pause(table, bool(self.paused)))
+        if self.cap is not None:
+            command(client, lambda: budget.set_cap(table, self.cap or 0))
+
+
+@dataclass(frozen=True)
+class Break:
+    """The functions that read these queues do not work any more; of none, they do again."""
+
+    queues: tuple[str, ...] = ()
+
+    def do(self, client: Client) -> None:
+        client.simulation.broken = set(self.queues)
+
+
+@dataclass(frozen=True)
+class Redrive:
+    """Everything that was given up comes back, twice."""
+
+    times: int = 2
+
+    def do(self, client: Client) -> None:
+        for _ in range(self.times):
+            for name in sorted(client.simulation.dead):
+                command(client, lambda name=name: redrive(client.simulation.world.services, name))  # type: ignore[misc]
 
 
 def command(client: Client, run: Any) -> None:

@@ -5,13 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from tests.crashlab import gpu
 from tests.crashlab.client import (
     Ask,
+    Break,
+    Budget,
     CompleteUnknown,
     Multipart,
     Operate,
     Overwrite,
     Pause,
+    Redrive,
     Start,
     StartForm,
     Step,
@@ -26,9 +30,13 @@ DIES: Script = ((660, "dead"),)
 SLOW: Script = ((385, "result!"),)  # no word within the lease
 HICCUP: Script = ((2, "internal"),)
 CORRUPT: Script = ((2, "corrupt_image"),)
-STEADY: Script = (*((240.0 * n, "report") for n in range(1, 8)), (2200, "result!"))  # never within the deadline
+STEADY: Script = (*((240.0 * n, "report") for n in range(1, 4)), (1300, "result!"))  # not within a deadline of 900
 TOO_LATE = Start(uploads=(1,), status=400)
 EVENTS = {"UploadEventQueue": 99, "ResultEventQueue": 99}
+QUARTER = {"task_deadline_seconds": 900}
+DEAD = {"UploadEventQueue", "ResultEventQueue", "WorkQueue"}
+REPEAT = (Upload(), Pause(5), Start(), Pause(60), Upload(), Pause(5), Start(uploads=(1,)), Pause(4), Ask())
+ENGINE = {"engine": "layer:1"}  # without a name for it nothing is reused
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,7 +53,8 @@ class Flow:
     settings: Mapping[str, object] = field(default_factory=dict)
     copies: int = 1
     lose: Mapping[str, int] = field(default_factory=dict)  # queue -> messages lost, the first ones
-    reruns: bool = False  # a second run beside a first that is still to write is what the flow is about
+    answers: tuple[gpu.Answer, ...] = ()  # of Modal to the first hand-overs, where it does not simply take them
+    runs: int | None = None  # jobs that workers take where nothing fails
     starts: int = 1  # tasks where nothing fails
     once: bool = False  # every start has an Idempotency-Key: never more tasks than that
 
@@ -81,7 +90,7 @@ FLOWS = (
         "a zombie's result after the retry",
         (Upload(), Pause(5), Start()),
         worker=(SLOW, ((60, "result"),)),
-        reruns=True,
+        runs=2,
     ),
     Flow(
         "a zombie's failure after the retry",
@@ -93,6 +102,7 @@ FLOWS = (
         (Upload(), Pause(5), Start()),
         ends=("failed",),
         worker=(STEADY,),
+        settings=QUARTER,
     ),
     Flow(
         "every message three times, shuffled",
@@ -136,4 +146,65 @@ FLOWS = (
     ),
     Flow("headers longer than one read", (Upload(LONG), Pause(5), Start()), worker=(((5, "jpeg"),),)),
     Flow("an operator's day", (Operate(),), ends=(), starts=0),
+    Flow("a repeat is answered from storage", REPEAT, settings=ENGINE, starts=2, runs=1),
+    Flow("a repeat, all events of S3 lost", REPEAT, settings=ENGINE, starts=2, runs=1, lose=EVENTS),
+    Flow(
+        "a repeat while the first is at work",
+        (Upload(), Upload(), Pause(5), Start(uploads=(0,)), Pause(2), Start(uploads=(1,)), Ask()),
+        settings=ENGINE,
+        starts=2,
+        runs=2,
+    ),
+    Flow(
+        "messages given up, healed, and brought back twice",
+        (
+            Break(tuple(DEAD)),
+            Upload(),
+            Start(),
+            Pause(400),
+            Upload(),
+            Pause(620),
+            Break(),
+            Pause(120),
+            Redrive(),
+            Ask(),
+        ),
+        settings={"task_deadline_seconds": 3600},
+        runs=1,
+    ),
+    Flow("a GPU", (Upload(), Pause(5), Start(), Pause(4), Ask()), settings=gpu.SETTINGS, runs=1),
+    Flow(
+        "a GPU, paused, then beyond the day's cap",
+        (
+            *(Upload(), Upload(), Budget(paused=True), Pause(5), Start(), Pause(70)),
+            *(Budget(paused=False, cap=1), Pause(130), Budget(cap=5), Pause(60), Ask()),
+        ),
+        ends=("done", "done"),
+        settings=gpu.SETTINGS,
+        runs=2,
+    ),
+    Flow(
+        "a GPU turns the first job away, then says nothing",
+        (Upload(), Pause(5), Start(), Pause(300)),
+        settings=gpu.SETTINGS,
+        answers=("error", "unsent"),
+        runs=1,
+    ),
+    Flow(
+        "a GPU took the job and said nothing",
+        (Upload(), Pause(5), Start(), Pause(10)),
+        settings=gpu.SETTINGS,
+        answers=("lost",),
+        runs=1,
+    ),
+    Flow("a GPU is lost once", (Upload(), Pause(5), Start()), worker=(DIES, WORKS), settings=gpu.SETTINGS, runs=2),
+    Flow(
+        "a GPU never answers",
+        (Upload(), Pause(5), Start()),
+        ends=("failed",),
+        worker=((),),
+        settings=gpu.SETTINGS | QUARTER,
+        runs=1,
+    ),
+    Flow("a GPU, all events of S3 lost", (Upload(), Start(), Ask()), settings=gpu.SETTINGS, lose=EVENTS, runs=1),
 )

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 from moto.dynamodb.models import dynamodb_backends
 from tessera.credits import PRICE
 from tessera.settings import MINUTES
 from tessera.storage import AttemptKey
-from tessera.table import deserialize
 
 from tests.crashlab.calls import Recorder
 from tests.world import REGION, World
@@ -28,8 +28,30 @@ class Violation(Exception):
 
 def rows() -> list[Row]:
     """The whole table."""
-    table = dynamodb_backends["123456789012"][REGION].tables["tessera-test"]
-    return [deserialize(item.to_json()["Attributes"]) for each in table.items.values() for item in each.values()]
+    return [{name: _plain(value) for name, value in item.attrs.items()} for item in _items()]
+
+
+def due(kind: str) -> int | None:
+    """When the first row of an index is due (ms)."""
+    found = (item.attrs for item in _items() if "due_pk" in item.attrs)
+    return min((int(row["due_ms"].value) for row in found if row["due_pk"].value.startswith(kind)), default=None)
+
+
+def _items() -> Iterator[Any]:
+    for each in dynamodb_backends["123456789012"][REGION].tables["tessera-test"].items.values():
+        yield from each.values()
+
+
+def _plain(value: Any) -> Any:
+    """What the product makes of a value of moto's, ten times as quick as by way of its JSON."""
+    if value.type == "N":
+        number = float(value.value)
+        return int(number) if number.is_integer() else number
+    if value.type == "M":
+        return {name: _plain(each) for name, each in value.value.items()}
+    if value.type == "L":
+        return [_plain(each) for each in value.value]
+    return set(value.value) if value.type.endswith("S") and value.type != "S" else value.value
 
 
 class Books:
@@ -142,6 +164,8 @@ def kept(table: list[Row], stored: dict[str, Any], now_ms: int) -> None:
 
 
 def gone(stored: dict[str, Any], multiparts: int) -> None:
-    """G15: after all retentions and an hour."""
-    require("G15", not stored, f"left in the bucket: {sorted(stored)[:3]}")
+    """After all retentions and an hour."""
+    uploads = sorted(key for key in stored if key.startswith("uploads/"))
+    require("G15", not uploads, f"left in the bucket: {uploads[:3]}")
     require("G15", not multiparts, f"{multiparts} multipart uploads were never ended")
+    require("G19", len(stored) == len(uploads), f"left in the bucket: {sorted(stored)[-3:]}")

@@ -8,7 +8,8 @@ comes twice, late, or not at all is the flow's to say.
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache
 from importlib import import_module
@@ -22,7 +23,7 @@ from tessera.settings import MINUTES, SECONDS
 from tessera.storage import AttemptKey
 
 from tests.crashlab.calls import READ, Killed, Recorder
-from tests.crashlab.invariants import Books, Violation, rows
+from tests.crashlab.invariants import Books, Violation, due, rows
 from tests.crashlab.pictures import NO_PICTURE, PICTURES
 from tests.world import CONTEXT, REGION, ROOT, World, key_of, s3_message, template
 
@@ -50,7 +51,16 @@ class Message:
     order: int
     queue: str = field(compare=False)
     body: str = field(compare=False)
+    sent: int = field(compare=False)  # ms
     receives: int = field(default=0, compare=False)
+
+
+@dataclass(frozen=True)
+class Taken:
+    """A job that a worker has taken. `sent`: when it was handed over (ms)."""
+
+    job: Job
+    sent: int
 
 
 @dataclass(order=True)
@@ -93,17 +103,22 @@ class Simulation:
         self.copies = copies
         self.lose = dict(lose)
         self.many_faults = False  # with which a message may reach the dead letters
+        self.broken: set[str] = set()  # queues whose function does not work at all
+        self.dead: dict[str, list[str]] = {}  # dead letters -> bodies
         self.violation: Exception | None = None
         self.messages: list[Message] = []
         self.acts: list[Act] = []
         self.order = 0
         self.rng = random.Random(0)
         self.last_look = self.last_sweep = world.clock.ms
-        self.runs: list[tuple[Job, int]] = []  # jobs taken by workers, and when
-        self.results: dict[AttemptKey, int] = {}  # when their objects were written
+        self.runs: list[Taken] = []
+        self.results: dict[AttemptKey, int] = {}  # when their objects were written, of those that had to count
+        self.ended: Callable[[Job], None] = self._to_dead_letters  # told of a worker that died
+        self.stopped: Callable[[Job], bool] = lambda job: False  # whether a container was ended
         self.accepted: dict[str, str] = {}  # key of an upload -> its ETag when a start was asked for
         self.books = Books(world, recorder)
         recorder.carried_out = self._carried_out
+        recorder.instead["StartMessageMoveTask"] = lambda parameters: self.redrive(parameters["SourceArn"])
         self.backend = s3_backends[ACCOUNT]["aws"]
         self.sent_by_functions = {
             "WorkQueue": world.services.settings.work_queue_url,
@@ -122,7 +137,7 @@ class Simulation:
             return False, None
         except Exception as error:
             if not self.recorder.in_fault:
-                raise Violation("G17", f"a handler raised without a fault: {error!r}") from error
+                raise Violation("G5", f"a handler raised without a fault: {error!r}") from error
             return False, None
         finally:
             self.recorder.paused = True
@@ -134,18 +149,40 @@ class Simulation:
     def _collect(self) -> None:
         """What a process has sent."""
         for queue, url in self.sent_by_functions.items():
-            if sqs_backends[ACCOUNT][REGION].queues[url.rpartition("/")[2]].messages:
-                for body in self.world.take(url):
-                    self.send(queue, body)
+            waiting = sqs_backends[ACCOUNT][REGION].queues[url.rpartition("/")[2]]
+            bodies = [message.body for message in waiting.messages]
+            waiting._messages.clear()
+            for body in bodies:
+                self.send(queue, body)
 
     def _carried_out(self, operation: str, parameters: dict[str, Any]) -> None:
-        if operation in ("PutObject", "CompleteMultipartUpload"):
-            self.stored(parameters["Key"])
-        if not operation.startswith(READ) and self.violation is None:
-            try:
+        if operation in ("PutObject", "CompleteMultipartUpload", "CopyObject"):
+            self._written(parameters["Key"])
+        if not operation.startswith(READ):
+            with self.kept():
                 self.books.check()
-            except Exception as violation:  # kept until the handler has ended: it would take it for its own
-                self.violation = violation
+
+    @contextmanager
+    def kept(self) -> Iterator[None]:
+        """A violation is kept until the handler has ended, which would take it for its own."""
+        try:
+            yield
+        except Exception as violation:
+            self.violation = self.violation or violation
+
+    def _written(self, key: str) -> None:
+        """An object is there: its event is sent. A result of an attempt that has not been given up has to count."""
+        found = AttemptKey.parse(key)
+        if found and found[0] == "results" and self._is_current(found[1]):
+            self.results.setdefault(found[1], self.world.clock.ms)
+        self.stored(key)
+
+    def _is_current(self, at: AttemptKey) -> bool:
+        return any(
+            row["state"] == "running" and row["attempt"] == at.attempt and row["lease"]
+            for row in rows()
+            if row["pk"] == f"TASK#{at.task}" and row.get("nn") == at.nn
+        )
 
     # ------------------------------------------------------------ queues
 
@@ -158,7 +195,7 @@ class Simulation:
             if copy and queue == "JobQueue":
                 continue  # a worker's queue delivers once
             at = self.world.clock.ms + int(after * SECONDS) + late
-            self.messages.append(Message(at + MOMENT, self._next(), queue, body))
+            self.messages.append(Message(at + MOMENT, self._next(), queue, body, self.world.clock.ms))
 
     def stored(self, key: str, after: float = 0) -> None:
         """S3's event of a new object."""
@@ -176,6 +213,10 @@ class Simulation:
         if name == "JobQueue":
             self._take(batch[0])
             return
+        if name in self.broken:
+            for message in batch:
+                self._again(queue, message)
+            return
         event = {
             "Records": [
                 {"messageId": str(message.order), "body": message.body, "eventSource": "aws:sqs"} for message in batch
@@ -184,7 +225,7 @@ class Simulation:
         done, answer = self.process(lambda: import_module(queue.handler).lambda_handler(event, CONTEXT))
         failed = {each["itemIdentifier"] for each in answer["batchItemFailures"]} if done else None
         if failed and not self.recorder.in_fault:
-            raise Violation("G17", f"{name} refused a record without a fault")
+            raise Violation("G5", f"{name} refused a record without a fault")
         for message in batch:
             if failed is None or str(message.order) in failed:
                 self._again(queue, message)
@@ -192,11 +233,19 @@ class Simulation:
     def _again(self, queue: Queue, message: Message) -> None:
         message.receives += 1
         if message.receives >= queue.most_receives:
-            if self.many_faults:
+            if self.many_faults or queue.name in self.broken:
+                self.dead.setdefault(queue.dead_letters, []).append(message.body)
                 return
             raise Violation("G4", f"one fault sent a message of {queue.name} to the dead letters")
         message.at = self.world.clock.ms + queue.visibility
         self.messages.append(message)
+
+    def redrive(self, dead_letters: str) -> dict[str, Any]:
+        """All of them come back to their queue, and stay: whoever asks again gets them again."""
+        (queue,) = (queue for queue in queues().values() if queue.dead_letters == dead_letters)
+        for body in self.dead.get(dead_letters, ()):
+            self.send(queue.name, body)
+        return {"TaskHandle": "moving"}
 
     def _next(self) -> int:
         self.order += 1
@@ -207,25 +256,26 @@ class Simulation:
     def _take(self, message: Message) -> None:
         """A free worker receives a job."""
         job = Job.model_validate_json(message.body)
-        self.runs.append((job, self.world.clock.ms))
+        self.runs.append(Taken(job, message.sent))
         scripts = self.scripts(job.file)
         for seconds, what in scripts[min(job.attempt, len(scripts)) - 1]:
-            do = {"dead": self._dead}.get(what, self.write)
-            self.acts.append(
-                Act(self.world.clock.ms + seconds * SECONDS, self._next(), lambda do=do, w=what: do(job, w))
-            )
+            at = self.world.clock.ms + int(seconds * SECONDS)
+            self.acts.append(Act(at, self._next(), lambda what=what: self.write(job, what)))  # type: ignore[misc]
 
-    def _dead(self, job: Job, _: str) -> None:
-        """The message of a worker that died: received once, which is all that its queue allows."""
-        self.messages.append(
-            Message(self.world.clock.ms + MOMENT, self._next(), "JobDeadLetters", job.model_dump_json())
-        )
+    def _to_dead_letters(self, job: Job) -> None:
+        """Its message was received once, which is all that its queue allows."""
+        now = self.world.clock.ms
+        self.messages.append(Message(now + MOMENT, self._next(), "JobDeadLetters", job.model_dump_json(), now))
 
     def write(self, job: Job, what: str) -> None:
-        """`what`: "report", a file of tests.crashlab.pictures as the result, or the code of an error."""
+        """`what`: "report", a file of tests.crashlab.pictures as the result, the code of an error, or "dead"."""
+        if self.stopped(job):
+            return
+        if what == "dead":
+            self.ended(job)
+            return
         bucket, late = self.backend.buckets[BUCKET], what.endswith("!")  # "!": a zombie, which no time limit stops
         what = what.removesuffix("!")
-        found = parse(job.result_url)
         if not late and self.world.clock.ms >= job.not_after:
             return
         source = bucket.keys.get(key_of(job.source_url))
@@ -242,16 +292,16 @@ class Simulation:
             done = Outcome(status="done", model="test", stand_in=False, seconds=1.0)
             self._put(key_of(job.thumbnail_url), PICTURES["result"])
             self._put(key_of(job.report_url), Report(progress=1, outcome=done).model_dump_json().encode())
-            if what != "garbage":
-                self.results.setdefault(found, self.world.clock.ms)
             self._put(key_of(job.result_url), PICTURES[what])
+            if what == "garbage":
+                self.results.pop(parse(job.result_url), None)
         else:
             error = JobError(code=what, message="It could not be done", retryable=what == "internal")  # type: ignore[arg-type]
             self._put(key_of(job.failure_url), Outcome(status="failed", error=error).model_dump_json().encode())
 
     def _put(self, key: str, body: bytes) -> None:
         self.backend.put_object(BUCKET, key, body)
-        self.stored(key)
+        self._written(key)
 
     # ------------------------------------------------------------ time
 
@@ -269,7 +319,7 @@ class Simulation:
     def rest(self) -> None:
         """Until nothing is on its way and no file waits for the watchdog."""
         for _ in range(MOST_EVENTS):
-            if not (self.messages or self.acts or self._due("WATCH#")):
+            if not (self.messages or self.acts or due("WATCH#")):
                 return
             at, _do = self._next_event()
             self.run_until(at)
@@ -283,16 +333,13 @@ class Simulation:
         if self.acts:
             act = min(self.acts)
             events.append((act.at, 1, lambda: (self.acts.remove(act), act.do())))  # type: ignore[func-returns-value]
-        if (due := self._due("WATCH#")) is not None:
-            events.append((_tick(max(due, self.last_look + 1), WATCHDOG), 2, self.look))
-        if (due := self._due("EXPIRES#")) is not None:
-            events.append((_tick(max(due + cleanup.GRACE, self.last_sweep + 1), SWEEP), 3, self.sweep))
+        # A schedule that would find nothing is not run.
+        if (watched := due("WATCH#")) is not None:
+            events.append((_tick(max(watched, self.last_look + 1), WATCHDOG), 2, self.look))
+        if (expires := due("EXPIRES#")) is not None:
+            events.append((_tick(max(expires + cleanup.GRACE, self.last_sweep + 1), SWEEP), 3, self.sweep))
         at, _, do = min(events, key=lambda event: event[:2])
         return at, do
-
-    def _due(self, kind: str) -> int | None:
-        """When the first row of an index is due. A schedule that would find nothing is not run."""
-        return min((row["due_ms"] for row in rows() if row.get("due_pk", "").startswith(kind)), default=None)
 
     def look(self) -> None:
         self.last_look = self.world.clock.ms

@@ -15,9 +15,10 @@ from pathlib import Path
 from tests.crashlab.calls import Call
 from tests.world import ROOT
 
-FOLDERS = ("layers/core/python", "functions")
-HOLDERS = {"table", "storage", "work", "dispatcher"}  # attributes of Services, and names of parameters that hold one
-LOCAL = {"generate_presigned_url", "meta", "exceptions"}  # arithmetic and facts
+FOLDERS = ("layers/core/python", "functions", "infra/admin.py")
+HOLDERS = {"table", "storage", "work", "dispatcher", "inner"}  # attributes and parameters that hold such an object
+ASKING = {"_ask", "get_secret_value"}  # ModalDispatcher's one way to Modal's client, and to its token
+LOCAL = {"generate_presigned_url", "meta", "exceptions", "close"}  # arithmetic and facts
 
 
 @dataclass(frozen=True)
@@ -120,7 +121,9 @@ def _sites(path: Path) -> Iterator[Site]:
 
 def _client_uses(node: ast.AST, own: bool = False) -> Iterator[ast.Attribute]:
     for each in _own_nodes(node) if own else ast.walk(node):
-        if isinstance(each, ast.Attribute) and _last_name(each.value) == "client" and each.attr not in LOCAL:
+        if not isinstance(each, ast.Attribute):
+            continue
+        if (_last_name(each.value) == "client" and each.attr not in LOCAL) or each.attr in ASKING:
             yield each
 
 
@@ -164,7 +167,8 @@ def _lines(node: ast.expr) -> range:
 
 
 def _sources() -> list[Path]:
-    return sorted(path for folder in FOLDERS for path in (ROOT / folder).rglob("*.py"))
+    found = (ROOT / folder for folder in FOLDERS)
+    return sorted(path for each in found for path in (each.rglob("*.py") if each.is_dir() else (each,)))
 
 
 @cache

@@ -28,17 +28,19 @@ from tests.crashlab.sweep import deployment
 EXAMPLES = int(os.environ.get("STATEFUL_EXAMPLES", "4"))
 STEPS = int(os.environ.get("STATEFUL_STEPS", "20"))
 GRANTED = 6
-RETENTION = {"result_retention_seconds": 900}
+SETTINGS: dict[str, object] = {"result_retention_seconds": 900, "engine": "layer:1"}
 
 
 class Deployment(RuleBasedStateMachine):
     """One account, a few uploads, and everything that can happen to tasks that use them."""
 
+    SETTINGS = SETTINGS
+
     def __init__(self) -> None:
         super().__init__()
         self.aws = ExitStack()
         self.recorder = Recorder()
-        flow = Flow("anything", (), credits=GRANTED, settings=RETENTION)
+        flow = Flow("anything", (), credits=GRANTED, settings=self.SETTINGS)
         self.client: Client = self.aws.enter_context(deployment(flow, self.recorder))
         self.simulation: Simulation = self.client.simulation
         self.script = WORKS
