@@ -11,6 +11,7 @@ from tessera.settings import MINUTES
 from tessera.storage import AttemptKey
 
 from tests.crashlab.calls import Recorder
+from tests.crashlab.pictures import NO_PICTURE
 from tests.world import REGION, World
 
 Row = dict[str, Any]
@@ -161,6 +162,7 @@ def kept(table: list[Row], stored: dict[str, Any], now_ms: int) -> None:
     for row in table:
         if row.get("state") == "done" and row["expires"] > now_ms:
             require("G7", row["result_key"] in stored, "a finished file has no object")
+            require("G7", stored[row["result_key"]].value != NO_PICTURE, "a finished file is no picture")
 
 
 def gone(stored: dict[str, Any], multiparts: int) -> None:

@@ -315,7 +315,7 @@ def test_progress_never_goes_back_when_a_file_is_tried_again(world: World) -> No
 # ---------------------------------------------------------------- money
 
 
-def test_a_hundred_parallel_starts_with_credit_for_one_make_one_task_and_one_charge(world: World) -> None:
+def test_g2_a_hundred_parallel_starts_with_credit_for_one_make_one_task_and_one_charge(world: World) -> None:
     key = world.account(1)
     upload = world.upload(key, png())
     who = accounts.credential(world.services, key)
