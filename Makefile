@@ -10,7 +10,7 @@ VENV := .venv/bin
 INSTALL := $(VENV)/python -m pip install -qq --constraint constraints.txt
 SOURCES := layers/core/python:layers/engine/python:functions:client
 
-.PHONY: demo serve test test-torch crash-lab mutants fuzz fuzz-api check bench bench-engine bench-gpu models train quantise sam-check build deploy deploy-gpu \
+.PHONY: demo serve test test-torch crash-lab histories mutants fuzz fuzz-api check bench bench-engine bench-gpu models train quantise sam-check build deploy deploy-gpu \
 	clean
 
 demo: $(if $(WORKER),.venv/test,.venv/local)  ## Upscale the bundled sample, or IMAGE=path, on this machine and show every hop. WORKER=modal: by gpu_app.py.
@@ -26,9 +26,11 @@ test: .venv/test  ## All tests.
 test-torch: .venv-torch/done  ## The real networks on PyTorch, with weights from WEIGHTS=folder where there are any.
 	$(if $(WEIGHTS),TESSERA_TEST_WEIGHTS="$(WEIGHTS)") .venv-torch/bin/python -m pytest -q --confcutdir=tests/torch tests/torch
 
-crash-lab: .venv/test  ## Every AWS call of every flow fails in turn, then 200 random histories; ARGS="--flow happy".
+crash-lab: .venv/test  ## Every call of every flow to AWS and Modal fails in turn; ARGS="--flow happy".
 	PYTHONPATH=$(SOURCES):. $(VENV)/python -m tests.crashlab $(ARGS)
-	STATEFUL_EXAMPLES=100 STATEFUL_STEPS=40 $(VENV)/python -m pytest -q -n 2 tests/integration/test_stateful.py
+
+histories: .venv/test  ## 200 random histories of 40 steps, and 25 with a GPU provider of moods.
+	STATEFUL_EXAMPLES=100 STATEFUL_STEPS=40 $(VENV)/python -m pytest -q -n 2 tests/integration/test_stateful.py tests/integration/test_stateful_provider.py
 
 mutants: .venv/test  ## Deliberate bugs, each of which the tests must catch; ARGS="NAME" for some.
 	PYTHONPATH=$(SOURCES):. $(VENV)/python -m tests.mutants $(ARGS)

@@ -104,7 +104,7 @@ MUTANTS = (
     Mutant(
         "G1",
         "a refund can be written twice",
-        Lab("two files, one is no picture, started before the events"),
+        Lab("two files, one is no picture, started before the events", "kill-after", "TransactWriteItems"),
         (
             (LIFECYCLE, 'OPEN if attempt is None else OPEN & Attr("attempt").eq(attempt),', "None,"),
             WRITTEN_AGAIN,
@@ -159,9 +159,9 @@ MUTANTS = (
     ),
     Mutant(
         "G5",
-        "a file whose dispatcher died is not freed",
-        Lab("happy", "kill-before", "SendMessage"),
-        ((LIFECYCLE, "elif report is None and not file.call:", "elif False:"),),
+        "a work message that was lost is not sent again",
+        Lab("the work message lost"),
+        ((LIFECYCLE, 'if file.state == "queued" or file.lease == 0:', "if False:"),),
     ),
     Mutant(
         "G6",
@@ -305,9 +305,9 @@ MUTANTS = (
     Mutant("G15", "abandoned parts stay", Lab("multipart, abandoned"), ((CLEANUP, "        abort,\n", ""),)),
     Mutant(
         "G16",
-        "a picture may have any number of pixels",
+        "a result may have any number of pixels",
         "unit/engine/test_imageio.py::test_sizes_are_refused_by_the_header",
-        ((ENGINE + "imageio.py", "if info.pixels > limits.max_input_pixels:", "if False:"),),
+        ((ENGINE + "imageio.py", "if changed and across * down > limits.max_output_pixels:", "if False:"),),
     ),
     Mutant(
         "G17",

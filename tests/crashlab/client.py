@@ -237,6 +237,7 @@ class Break:
 
     def do(self, client: Client) -> None:
         client.simulation.broken = set(self.queues)
+        client.simulation.may_give_up = True
 
 
 @dataclass(frozen=True)

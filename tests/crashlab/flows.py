@@ -30,11 +30,11 @@ DIES: Script = ((660, "dead"),)
 SLOW: Script = ((385, "result!"),)  # no word within the lease
 HICCUP: Script = ((2, "internal"),)
 CORRUPT: Script = ((2, "corrupt_image"),)
-STEADY: Script = (*((240.0 * n, "report") for n in range(1, 4)), (1300, "result!"))  # not within a deadline of 900
+STEADY: Script = ((200, "report"), (400, "report"), (560, "result"))
+ENDLESS: Script = (*((240.0 * n, "report") for n in range(1, 4)), (1300, "result!"))  # not within a deadline of 900
 TOO_LATE = Start(uploads=(1,), status=400)
 EVENTS = {"UploadEventQueue": 99, "ResultEventQueue": 99}
 QUARTER = {"task_deadline_seconds": 900}
-DEAD = {"UploadEventQueue", "ResultEventQueue", "WorkQueue"}
 REPEAT = (Upload(), Pause(5), Start(), Pause(60), Upload(), Pause(5), Start(uploads=(1,)), Pause(4), Ask())
 ENGINE = {"engine": "layer:1"}  # without a name for it nothing is reused
 
@@ -89,19 +89,19 @@ FLOWS = (
     Flow(
         "a zombie's result after the retry",
         (Upload(), Pause(5), Start()),
-        worker=(SLOW, ((60, "result"),)),
+        worker=(((700, "result!"),), STEADY),
         runs=2,
     ),
     Flow(
         "a zombie's failure after the retry",
         (Upload(), Pause(5), Start()),
-        worker=(((385, "corrupt_image!"),), ((60, "result"),)),
+        worker=(((700, "corrupt_image!"),), STEADY),
     ),
     Flow(
         "a zombie's result after the refund",
         (Upload(), Pause(5), Start()),
         ends=("failed",),
-        worker=(STEADY,),
+        worker=(ENDLESS,),
         settings=QUARTER,
     ),
     Flow(
@@ -158,19 +158,12 @@ FLOWS = (
     Flow(
         "messages given up, healed, and brought back twice",
         (
-            Break(tuple(DEAD)),
-            Upload(),
-            Start(),
-            Pause(400),
-            Upload(),
-            Pause(620),
-            Break(),
-            Pause(120),
-            Redrive(),
-            Ask(),
+            *(Break(("UploadEventQueue", "ResultEventQueue")), Upload(), Start(), Pause(950)),
+            *(Break(("WorkQueue",)), Upload(), Start(uploads=(1,)), Pause(950)),
+            *(Break(), Pause(120), Redrive(), Ask()),
         ),
-        settings={"task_deadline_seconds": 3600},
-        runs=1,
+        starts=2,
+        runs=2,
     ),
     Flow("a GPU", (Upload(), Pause(5), Start(), Pause(4), Ask()), settings=gpu.SETTINGS, runs=1),
     Flow(
@@ -197,7 +190,13 @@ FLOWS = (
         answers=("lost",),
         runs=1,
     ),
-    Flow("a GPU is lost once", (Upload(), Pause(5), Start()), worker=(DIES, WORKS), settings=gpu.SETTINGS, runs=2),
+    Flow(
+        "a GPU is lost once",
+        (Upload(), Pause(5), Start()),
+        worker=(((70, "dead"),), WORKS),
+        settings=gpu.SETTINGS,
+        runs=2,
+    ),
     Flow(
         "a GPU never answers",
         (Upload(), Pause(5), Start()),

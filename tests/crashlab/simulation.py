@@ -19,6 +19,7 @@ from moto.s3.models import s3_backends
 from moto.sqs.models import sqs_backends
 from tessera import cleanup
 from tessera.job import Job, JobError, Outcome, Report
+from tessera.lifecycle import SPAWN_LEASE
 from tessera.settings import MINUTES, SECONDS
 from tessera.storage import AttemptKey
 
@@ -102,7 +103,7 @@ class Simulation:
         self.scripts = scripts
         self.copies = copies
         self.lose = dict(lose)
-        self.many_faults = False  # with which a message may reach the dead letters
+        self.may_give_up = False  # more goes wrong than one fault: messages may reach the dead letters
         self.broken: set[str] = set()  # queues whose function does not work at all
         self.dead: dict[str, list[str]] = {}  # dead letters -> bodies
         self.violation: Exception | None = None
@@ -178,6 +179,10 @@ class Simulation:
         self.stored(key)
 
     def _is_current(self, at: AttemptKey) -> bool:
+        """Whether the attempt has not been given up. A job that was taken has SPAWN_LEASE in any case."""
+        now = self.world.clock.ms
+        if any(parse(taken.job.result_url) == at and now <= taken.sent + SPAWN_LEASE for taken in self.runs):
+            return True
         return any(
             row["state"] == "running" and row["attempt"] == at.attempt and row["lease"]
             for row in rows()
@@ -233,7 +238,7 @@ class Simulation:
     def _again(self, queue: Queue, message: Message) -> None:
         message.receives += 1
         if message.receives >= queue.most_receives:
-            if self.many_faults or queue.name in self.broken:
+            if self.may_give_up:
                 self.dead.setdefault(queue.dead_letters, []).append(message.body)
                 return
             raise Violation("G4", f"one fault sent a message of {queue.name} to the dead letters")

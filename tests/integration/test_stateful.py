@@ -45,7 +45,7 @@ class Deployment(RuleBasedStateMachine):
         self.simulation: Simulation = self.client.simulation
         self.script = WORKS
         self.simulation.scripts = lambda nn: (self.script,)
-        self.simulation.many_faults = True
+        self.simulation.may_give_up = True
         self.faults = self.starts = 0
 
     def teardown(self) -> None:
