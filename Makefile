@@ -10,7 +10,7 @@ VENV := .venv/bin
 INSTALL := $(VENV)/python -m pip install -qq --constraint constraints.txt
 SOURCES := layers/core/python:layers/engine/python:functions:client
 
-.PHONY: demo serve test test-torch fuzz fuzz-api check bench bench-control-plane bench-engine bench-gpu load models train quantise sam-check build deploy deploy-gpu \
+.PHONY: demo serve test test-torch crash-lab histories mutants fuzz fuzz-api check bench bench-control-plane bench-engine bench-gpu load models train quantise sam-check build deploy deploy-gpu \
 	clean
 
 demo: $(if $(WORKER),.venv/test,.venv/local)  ## Upscale the bundled sample, or IMAGE=path, on this machine and show every hop. WORKER=modal: by gpu_app.py.
@@ -25,6 +25,15 @@ test: .venv/test  ## All tests.
 
 test-torch: .venv-torch/done  ## The real networks on PyTorch, with weights from WEIGHTS=folder where there are any.
 	$(if $(WEIGHTS),TESSERA_TEST_WEIGHTS="$(WEIGHTS)") .venv-torch/bin/python -m pytest -q --confcutdir=tests/torch tests/torch
+
+crash-lab: .venv/test  ## Every call of every flow to AWS and Modal fails in turn; ARGS="--flow happy".
+	PYTHONPATH=$(SOURCES):. $(VENV)/python -m tests.crashlab $(ARGS)
+
+histories: .venv/test  ## 200 random histories of 40 steps, and 25 with a GPU provider of moods.
+	STATEFUL_EXAMPLES=100 STATEFUL_STEPS=40 $(VENV)/python -m pytest -q -n 2 tests/integration/test_stateful.py tests/integration/test_stateful_provider.py
+
+mutants: .venv/test  ## Deliberate bugs, each of which the tests must catch; ARGS="NAME" for some.
+	PYTHONPATH=$(SOURCES):. $(VENV)/python -m tests.mutants $(ARGS)
 
 fuzz: .venv/test  ## FUZZ=100000 damaged files of all formats through the decoder; `make test` takes 10,000.
 	FUZZ=$(or $(FUZZ),100000) $(VENV)/python -m pytest -q -s tests/unit/engine/test_fuzz.py

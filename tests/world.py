@@ -20,7 +20,6 @@ from urllib.parse import unquote, urlsplit
 
 import boto3
 import yaml
-from botocore.exceptions import EndpointConnectionError
 from PIL import Image
 from tessera import accounts, lifecycle
 from tessera import services as composition
@@ -331,14 +330,3 @@ def make_world(monkeypatch: Any, **settings: Any) -> World:
     for module in ("on_upload.app", "on_result.app", "upscayl.app"):
         monkeypatch.setattr(f"{module}.services", lambda: services)
     return world
-
-
-def delivered(handle: Any) -> None:
-    """As SQS does it: again, until it is done."""
-    for _ in range(3):
-        try:
-            handle()
-            return
-        except (InjectedFaultError, EndpointConnectionError, ExceptionGroup):
-            continue
-    raise AssertionError("one fault broke three deliveries")

@@ -137,6 +137,7 @@ HOSTILE: dict[str, bytes] = {
 
 @pytest.mark.parametrize("route", ROUTES)
 def test_ups_03_what_is_no_json_object_is_answered_exactly(api: Api, route: str) -> None:
+    """G22."""
     expected = COMPLETE_BAD_REQUEST if route == COMPLETE else BAD_REQUEST
     answers = {name: api.send(route, raw) for name, raw in HOSTILE.items()}
     wrong = {name: answer.raw for name, answer in answers.items() if (answer.status, answer.body) != (400, expected)}
@@ -256,6 +257,7 @@ def test_c_11_the_default_profile_allows_more_than_the_documented_calls(api: Api
 
 @pytest.mark.parametrize("when", ["before", "after"])
 def test_ups_08_a_fault_tells_nothing_of_itself(api: Api, when: str) -> None:
+    """G23."""
     calls = harmless(api)
     api.world.fault = broken_at(len(api.world.calls) + 1, when)
     answers = {route: call() for route, call in calls.items()}

@@ -95,6 +95,7 @@ def test_c_10_newest_first(api: Api) -> None:
 
 
 def test_c_10_timestamp_offset_means_strictly_older(api: Api) -> None:
+    """G24."""
     first, _ = started(api, 2, apart=1)
     newest, oldest = api.history()
     below_newest = api.history(timestampOffset=newest["createdAt"])

@@ -46,6 +46,7 @@ def test_ups_06_an_unknown_task_is_not_found(api: Api) -> None:
 
 
 def test_ups_06_a_foreign_task_is_answered_as_an_unknown_one(api: Api, other: Api) -> None:
+    """G10."""
     foreign = other.start(other.upload())
     answers = [api.ask(STATUS, {"taskId": task}) for task in (foreign, "30a89e69-c702-4247-9905-f0a53dfa45ab")]
     assert (answers[0].status, answers[0].raw, answers[0].headers) == (

@@ -106,6 +106,7 @@ def test_ups_13_times_are_unix_milliseconds_one_hour_apart(api: Api) -> None:
 
 @pytest.mark.parametrize("settings", [{"upload_ttl_seconds": 600}])
 def test_ups_13_life_of_the_link_is_as_configured(api: Api) -> None:
+    """G13."""
     ticket = api.ticket()
     assert ticket["expiresAt"] - ticket["createdAt"] == 600_000
     assert signed(ticket["uploadURL"])["x-amz-expires"] == "600"
@@ -119,6 +120,7 @@ def test_ups_14_bytes_put_to_the_link_are_the_file_of_that_name(api: Api) -> Non
 
 
 def test_c_12_link_signs_the_length_and_never_the_type(api: Api) -> None:
+    """G13."""
     query = signed(api.ticket()["uploadURL"])
     assert query["x-amz-algorithm"] == "AWS4-HMAC-SHA256"
     assert query["x-amz-signedheaders"].split(";") == ["content-length", "host"]
@@ -263,6 +265,7 @@ def test_ups_37_a_foreign_key_is_answered_as_an_unknown_one(api: Api, other: Api
 
 
 def test_ups_37_a_foreign_key_completes_nothing(api: Api, other: Api) -> None:
+    """G10."""
     ticket, parts = one_part(other)
     api.post(COMPLETE, wish(ticket, parts), status=400)
     assert api.world.services.storage.head(ticket["key"]) is None

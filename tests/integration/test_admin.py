@@ -23,6 +23,7 @@ def works(world: World, key: str) -> bool:
 
 
 def test_create_grant_and_revoke(world: World) -> None:
+    """G11: a revoked key opens nothing from the next call on."""
     key = command(world, "create", "--credits", "5")
     assert works(world, key)
     command(world, "grant", key, "7")
@@ -34,6 +35,7 @@ def test_create_grant_and_revoke(world: World) -> None:
 
 
 def test_a_key_is_stored_as_its_hash_only(world: World) -> None:
+    """G11."""
     key = command(world, "create")
     brought = command(world, "create", "--key", "a key that somebody brought".replace(" ", "-"))
     rows = world.services.table.client.scan(TableName="tessera-test")["Items"]
@@ -89,6 +91,7 @@ def test_the_gpus_switch_and_cap_are_seen_and_set(world: World) -> None:
 
 
 def test_redrive_asks_for_the_queue_of_the_stack(world: World) -> None:
+    """G30 is the crash lab's: messages given up, healed, and brought back twice."""
     client = world.services.work.client  # moto has no such call
     with Stubber(client) as sqs:
         sqs.add_response("start_message_move_task", {"TaskHandle": "x"}, {"SourceArn": OUTPUTS["WorkDeadLetters"]})

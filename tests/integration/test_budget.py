@@ -1,4 +1,4 @@
-"""The pause and the daily cap on what costs money by the second."""
+"""G28: the pause and the daily cap on what costs money by the second."""
 
 from __future__ import annotations
 

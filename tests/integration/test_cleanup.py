@@ -37,6 +37,7 @@ def test_an_upload_is_kept_as_long_as_a_task_may_need_it(world: World) -> None:
 
 
 def test_results_go_at_the_end_of_their_retention_and_the_history_stays(world: World) -> None:
+    """G19."""
     key = world.account()
     task = world.start(key, world.upload(key, png()))
     world.run()
@@ -52,6 +53,7 @@ def test_results_go_at_the_end_of_their_retention_and_the_history_stays(world: W
 
 
 def test_the_history_forgets_after_its_days_and_counts_right(world: World) -> None:
+    """G24."""
     key = world.account()
     upload = world.upload(key, png())
     old = world.start(key, upload)
@@ -67,6 +69,7 @@ def test_the_history_forgets_after_its_days_and_counts_right(world: World) -> No
 
 
 def test_parts_that_nobody_completed_are_freed(world: World) -> None:
+    """G15."""
     key = world.account()
     wish = {"originalFileName": "a.png", "fileType": "image/png", "fileSize": 9_000_000, "multipart": True}
     with multiparts.as_aws():

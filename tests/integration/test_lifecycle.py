@@ -1,4 +1,4 @@
-"""The state machine of lifecycle.py: duplicates, late and lost events, dead workers, every AWS call failed in turn."""
+"""The state machine of lifecycle.py: duplicates, late and lost events, dead workers. tests/crashlab fails each call."""
 
 from __future__ import annotations
 
@@ -7,21 +7,18 @@ from threading import Lock
 from typing import Any
 
 import pytest
-from botocore.exceptions import EndpointConnectionError
 from tessera import accounts, ids, lifecycle, starts, tasks
 from tessera.dispatch import FileRef
 from tessera.errors import InsufficientCredits
-from tessera.job import Job, JobError, Outcome
+from tessera.job import JobError, Outcome
 from tessera.recipe import Encode, Recipe, Upscale
-from tessera.storage import AttemptKey
 
-from tests.world import InjectedFaultError, World, delivered, key_of, png
+from tests.world import World, key_of, png
 
 RECIPE = Recipe(operations=(Upscale(model="upscayl-standard-4x", scale=4), Encode(format="png")))
 CORRUPT = Outcome(
     status="failed", error=JobError(code="corrupt_image", message="The picture is damaged", retryable=False)
 )
-CALLS_OF_FLOW = 17  # of events, start, dispatch, worker and result; the watchdog comes after
 HICCUP = Outcome(status="failed", error=JobError(code="internal", message="Something broke", retryable=True))
 
 
@@ -318,7 +315,7 @@ def test_progress_never_goes_back_when_a_file_is_tried_again(world: World) -> No
 # ---------------------------------------------------------------- money
 
 
-def test_a_hundred_parallel_starts_with_credit_for_one_make_one_task_and_one_charge(
+def test_g2_a_hundred_parallel_starts_with_credit_for_one_make_one_task_and_one_charge(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     key = world.account(1)
@@ -362,79 +359,3 @@ def test_a_start_whose_answer_was_lost_is_repeated_without_a_second_task(
     who = accounts.credential(world.services, key)
     starts.start(world.services, who, (starts.Wanted.of(upload["fileName"]),), RECIPE)
     assert world.balance(key) == 2
-
-
-# ---------------------------------------------------------------- every AWS call, failed in turn
-
-
-def faults() -> list[Any]:
-    return [
-        pytest.param(number, moment, kind, id=f"call{number}-{moment}-{kind}")
-        for number in range(1, CALLS_OF_FLOW + 1)
-        for moment in ("before", "after")
-        for kind in ("failed", "killed")
-    ]
-
-
-@pytest.mark.parametrize(("number", "moment", "kind"), faults())
-def test_any_aws_call_of_the_flow_may_fail_or_be_the_last_of_its_process(
-    world: World, number: int, moment: str, kind: str
-) -> None:
-    key = world.account(5)
-    upload = world.upload(key, png(), event=False)
-    s3_key = uploaded_key(world)
-    first = len(world.calls)
-
-    def fault(call: int, operation: str, when: str) -> None:
-        if call == first + number and when == moment:
-            world.fault = None
-            if kind == "killed":
-                raise InjectedFaultError(operation)
-            raise EndpointConnectionError(endpoint_url=operation)
-
-    world.fault = fault
-    flow(world, key, upload, s3_key)
-    world.fault = None
-    settled(world, key, 5)
-
-
-def test_the_flow_makes_as_many_calls_as_are_failed_in_turn(world: World) -> None:
-    key = world.account(5)
-    upload = world.upload(key, png(), event=False)
-    s3_key = uploaded_key(world)
-    with world.counted() as calls:
-        flow(world, key, upload, s3_key)
-    assert calls.index("Query") <= CALLS_OF_FLOW, calls
-
-
-def uploaded_key(world: World) -> str:
-    (entry,) = world.services.storage.client.list_objects_v2(Bucket="tessera-test")["Contents"]
-    return entry["Key"]
-
-
-def flow(world: World, key: str, upload: dict[str, Any], s3_key: str) -> None:
-    """Upload event, start, work, result, with each message delivered again after a fault, and the watchdog's rounds."""
-    delivered(lambda: world.upload_event(s3_key))
-    body = {"files": [{name: upload[name] for name in ("fileName", "fileType", "fileSize")}]}
-    try:
-        status, _ = world.post("/start-task", body, key)
-    except InjectedFaultError:
-        status = 500
-    assert status in (200, 500)
-    for _ in range(5):
-        for message in world.take(world.services.settings.work_queue_url):
-            delivered(
-                lambda message=message: lifecycle.dispatch(  # type: ignore[misc]
-                    world.services, FileRef.model_validate_json(message)
-                )
-            )
-        for message in world.take(world.services.settings.job_queue_url):
-            job = Job.model_validate_json(message)
-            fault, world.fault = world.fault, None  # the worker makes no AWS calls of its own
-            at = AttemptKey.parse(key_of(job.result_url))
-            result = world.work(job, event=False)
-            world.fault = fault
-            assert at is not None
-            delivered(lambda result=result: world.result_event(result))  # type: ignore[misc]
-        world.clock.forward(world.services.settings.lease_seconds + 1)
-        delivered(world.watchdog)

@@ -12,8 +12,8 @@ from tessera.job import Job, Outcome, Report
 from tessera.storage import AttemptKey, upload_key
 
 from infra import admin
-from tests.integration.test_lifecycle import CORRUPT, HICCUP, delivered, settled
-from tests.world import InjectedFaultError, World, key_of, png
+from tests.integration.test_lifecycle import CORRUPT, HICCUP, settled
+from tests.world import World, key_of, png
 
 COPIES, EVENT = 10, 3  # AWS calls of a work message that is answered from storage, and of its result's event
 
@@ -128,6 +128,7 @@ def test_what_stood_in_is_shown_again_only_where_the_engine_says_what_is_install
 
 
 def test_another_account_is_never_shown_a_result(world: World) -> None:
+    """G10."""
     finish(world, world.account())
     finish(world, world.account())
 
@@ -328,43 +329,7 @@ def test_a_job_that_was_handed_over_without_an_answer_does_not_copy_itself(
     settled(world, key, 5)
 
 
-@pytest.mark.parametrize("kind", ["failed", "killed"])
-@pytest.mark.parametrize("moment", ["before", "after"])
-@pytest.mark.parametrize("number", range(1, COPIES + EVENT + 1))
-def test_any_aws_call_of_a_repeat_may_fail_or_be_the_last_of_its_process(
-    world: World, number: int, moment: str, kind: str
-) -> None:
-    key = world.account(5)
-    later_than_s3(world)
-    finish(world, key)
-    task = start(world, key)
-    first = len(world.calls)
-
-    def fault(call: int, operation: str, when: str) -> None:
-        if call == first + number and when == moment:
-            world.fault = None
-            if kind == "killed":
-                raise InjectedFaultError(operation)
-            raise EndpointConnectionError(endpoint_url=operation)
-
-    world.fault = fault
-    messages = world.take(world.services.settings.work_queue_url)
-    for _ in range(5):
-        for message in messages:
-            ref = FileRef.model_validate_json(message)
-            delivered(lambda ref=ref: lifecycle.dispatch(world.services, ref))  # type: ignore[misc]
-        for body in world.take(world.services.settings.job_queue_url):
-            world.work(Job.model_validate_json(body))
-        delivered(lambda: every_result_event(world))
-        world.clock.forward(world.services.settings.lease_seconds + 1)
-        delivered(world.watchdog)
-        messages = world.take(world.services.settings.work_queue_url)
-    assert world.fault is None
-    assert world.status(key, task)["status"] == "completed"
-    settled(world, key, 5)
-
-
-def test_a_repeat_makes_as_many_calls_as_are_failed_in_turn(world: World) -> None:
+def test_a_repeat_costs_so_many_calls(world: World) -> None:
     key = world.account()
     finish(world, key)
     task = start(world, key)
@@ -372,9 +337,3 @@ def test_a_repeat_makes_as_many_calls_as_are_failed_in_turn(world: World) -> Non
         world.dispatch_all()
         world.result_event(result_of(world, key, task))
     assert len(calls) == COPIES + EVENT, calls
-
-
-def every_result_event(world: World) -> None:
-    listed = world.services.storage.client.list_objects_v2(Bucket="tessera-test", Prefix="results/")
-    for entry in listed["Contents"]:
-        world.result_event(entry["Key"])

@@ -1,147 +1,155 @@
-"""Events in any order, any number of times: what must hold at every instant, and at rest."""
+"""Anything in any order, with faults in between: what must hold after every write, and at rest.
+
+On the crash lab's machine: the clock, queues, schedules and workers are tests/crashlab's, and every write is followed
+by its invariants. `make crash-lab` runs 200 examples of 40 steps: half of them in each of two machines.
+"""
 
 from __future__ import annotations
 
+import os
 from contextlib import ExitStack
-from typing import Any
 
-import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
-from moto import mock_aws
-from tessera import accounts, ids, lifecycle
-from tessera.dispatch import FileRef
-from tessera.job import Job, JobError, Outcome
+from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
+from tessera import ids
+from tessera.settings import HOURS
+from tessera.storage import parse_upload_key
 
-from infra.local.transactions import as_aws
-from tests.world import World, make_world, png
+from tests.crashlab import invariants
+from tests.crashlab.calls import KINDS, Fault, Recorder
+from tests.crashlab.client import Client, Upload
+from tests.crashlab.flows import CORRUPT, DIES, HICCUP, SLOW, WORKS, Flow
+from tests.crashlab.invariants import require, rows
+from tests.crashlab.pictures import NO_PICTURE, OTHER, PHOTO
+from tests.crashlab.simulation import Simulation, objects, open_multiparts
+from tests.crashlab.sweep import deployment
 
+EXAMPLES = int(os.environ.get("STATEFUL_EXAMPLES", "4"))
+STEPS = int(os.environ.get("STATEFUL_STEPS", "20"))
 GRANTED = 6
+SETTINGS: dict[str, object] = {"result_retention_seconds": 900, "engine": "layer:1"}
 
 
 class Deployment(RuleBasedStateMachine):
-    """One account, one upload, and everything that can happen to tasks that use it."""
+    """One account, a few uploads, and everything that can happen to tasks that use them."""
+
+    SETTINGS = SETTINGS
 
     def __init__(self) -> None:
         super().__init__()
         self.aws = ExitStack()
-        self.aws.enter_context(mock_aws())
-        self.aws.enter_context(as_aws())
-        self.patch = pytest.MonkeyPatch()
-        self.world: World = make_world(self.patch, engine="layer:1")
-        self.tasks: list[str] = []
-        self.jobs: list[Job] = []
-        self.results: list[str] = []
-        self.ended: dict[str, Any] = {}
+        self.recorder = Recorder()
+        flow = Flow("anything", (), credits=GRANTED, settings=self.SETTINGS)
+        self.client: Client = self.aws.enter_context(deployment(flow, self.recorder))
+        self.simulation: Simulation = self.client.simulation
+        self.script = WORKS
+        self.simulation.scripts = lambda nn: (self.script,)
+        self.simulation.may_give_up = True
+        self.faults = self.starts = 0
 
     def teardown(self) -> None:
-        self.settle()
-        self.patch.undo()
-        self.aws.close()
+        try:
+            self.settle()
+        finally:
+            self.aws.close()
 
-    @initialize(event=st.booleans())
-    def account(self, event: bool) -> None:
-        self.key = self.world.account(GRANTED)
-        self.upload = self.world.upload(self.key, png(), event=event)
-        self.s3_key = self.world.services.storage.client.list_objects_v2(Bucket="tessera-test")["Contents"][0]["Key"]
+    @property
+    def now(self) -> int:
+        return self.simulation.world.clock.ms
 
-    @rule()
-    def start(self) -> None:
-        body = {"files": [{name: self.upload[name] for name in ("fileName", "fileType", "fileSize")}]}
-        status, answer = self.world.post("/start-task", body, self.key)
-        assert status in (200, 402)
+    @initialize(event_after=st.sampled_from([None, 0, 90]))
+    def upload_first(self, event_after: float | None) -> None:
+        Upload(PHOTO, event_after).do(self.client)
+
+    @rule(body=st.sampled_from([PHOTO, OTHER, NO_PICTURE]), event_after=st.sampled_from([None, 0, 90]))
+    def upload(self, body: bytes, event_after: float | None) -> None:
+        Upload(body, event_after).do(self.client)
+
+    @rule(
+        first=st.integers(0, 9),
+        second=st.none() | st.integers(0, 9),
+        once=st.sampled_from(["", "one", "two"]),
+    )
+    def start(self, first: int, second: int | None, once: str) -> None:
+        names = self.client.names
+        chosen = {n % len(names) for n in (first, second) if n is not None}
+        files = [{name: names[n][name] for name in ("fileName", "fileType", "fileSize")} for n in sorted(chosen)]
+        self.client.accept()
+        status, answer = self.client.post(
+            "/start-task", {"files": files}, **({"idempotency_key": once} if once else {})
+        )
+        self.starts += 1
+        assert status in (200, 400, 402, 409), answer
         if status == 200:
-            self.tasks.append(answer["data"]["taskId"])
+            self.client.tasks.append(answer["data"]["taskId"])
 
-    @rule()
-    def upload_event(self) -> None:
-        self.world.upload_event(self.s3_key)
+    @rule(script=st.sampled_from([WORKS, DIES, SLOW, HICCUP, CORRUPT]))
+    def workers_change(self, script: object) -> None:
+        self.script = script  # type: ignore[assignment]
 
-    @rule()
-    def work_messages(self) -> None:
-        self.jobs += self.world.dispatch_all()
-        self.find_copies()
-
-    def find_copies(self) -> None:
-        """Repeats that were answered from storage: their events come when `result_event_again` says so, or never."""
-        listed = self.world.services.storage.client.list_objects_v2(Bucket="tessera-test", Prefix="results/")
-        self.results += [entry["Key"] for entry in listed.get("Contents", []) if entry["Key"] not in self.results]
-
-    @rule()
-    def lose_work_messages(self) -> None:
-        self.world.take(self.world.services.settings.work_queue_url)
-
-    @precondition(lambda self: self.tasks)
-    @rule(pick=st.integers(0))
-    def work_message_again(self, pick: int) -> None:
-        number = ids.from_uuid(self.tasks[pick % len(self.tasks)])
-        assert number is not None
-        lifecycle.dispatch(self.world.services, FileRef(task=number, nn=0))
-        self.jobs += [
-            Job.model_validate_json(body) for body in self.world.take(self.world.services.settings.job_queue_url)
-        ]
-        self.find_copies()
-
-    @precondition(lambda self: self.jobs)
-    @rule(pick=st.integers(0), event=st.booleans())
-    def work(self, pick: int, event: bool) -> None:
-        """Any job that was ever handed out, by however many workers, however late."""
-        self.results.append(self.world.work(self.jobs[pick % len(self.jobs)], event=event))
-
-    @precondition(lambda self: self.jobs)
-    @rule(pick=st.integers(0), retryable=st.booleans(), event=st.booleans())
-    def work_fails(self, pick: int, retryable: bool, event: bool) -> None:
-        error = JobError(code="internal", message="It broke", retryable=retryable)
-        job = self.jobs[pick % len(self.jobs)]
-        self.results.append(self.world.work(job, Outcome(status="failed", error=error), event=event))
-
-    @precondition(lambda self: self.results)
-    @rule(pick=st.integers(0))
-    def result_event_again(self, pick: int) -> None:
-        self.world.result_event(self.results[pick % len(self.results)])
-
-    @rule(seconds=st.sampled_from([1, 61, 301]))
+    @rule(seconds=st.sampled_from([1, 6, 61, 301, 1300, 4000]))
     def time_passes(self, seconds: int) -> None:
-        self.world.clock.forward(seconds)
+        self.simulation.run_until(self.now + seconds * 1000)
 
-    @rule()
-    def watchdog(self) -> None:
-        self.world.watchdog()
+    @rule(calls=st.integers(1, 30), kind=st.sampled_from(KINDS))
+    def one_of_the_next_calls_fails(self, calls: int, kind: str) -> None:
+        self.recorder.fault = Fault(len(self.recorder.calls) + calls, kind)
+        self.faults += 1
 
-    @invariant()
-    def every_credit_is_accounted_for(self) -> None:
-        if hasattr(self, "key"):
-            balance = self.world.balance(self.key)
-            assert balance >= 0
-            assert balance == sum(row["amount"] for row in self.world.ledger(self.key))
+    @precondition(lambda self: self.simulation.messages)
+    @rule(pick=st.integers(0, 99), lost=st.booleans())
+    def a_message_comes_twice_or_never(self, pick: int, lost: bool) -> None:
+        messages = [each for each in self.simulation.messages if each.queue != "JobQueue"]
+        if messages:
+            message = messages[pick % len(messages)]
+            if lost and message.queue != "JobDeadLetters":
+                self.simulation.messages.remove(message)
+            else:
+                self.simulation.send(message.queue, message.body, after=pick)
 
-    @invariant()
-    def what_has_ended_does_not_change(self) -> None:
-        for task in self.tasks:
-            rows = self.world.services.table.query_partition(f"TASK#{ids.from_uuid(task)}")
-            if next(row for row in rows if row["sk"] == "TASK")["left"] == 0:
-                assert self.ended.setdefault(task, rows) == rows
+    @precondition(lambda self: self.simulation.runs)
+    @rule(pick=st.integers(0, 99), what=st.sampled_from(["result", "report", "internal", "garbage"]))
+    def a_worker_writes_late(self, pick: int, what: str) -> None:
+        """Any job that was ever handed out, by however many workers, as long as its links are good."""
+        job, _ = self.simulation.runs[pick % len(self.simulation.runs)]
+        self.simulation.write(job, what)
 
     def settle(self) -> None:
-        """Everything that is left alone ends by its deadline."""
-        if not hasattr(self, "key"):
-            return
-        self.world.clock.forward(self.world.services.settings.task_deadline_seconds + 1)
-        self.world.watchdog()
-        finished = 0
-        for task in self.tasks:
-            status = self.world.status(self.key, task)
-            assert status["status"] in ("completed", "failed")
-            finished += status["status"] == "completed"
-            if status["status"] == "completed":
-                key = status["files"][0]["path"]
-                assert self.world.services.storage.head(key) is not None
-        who = accounts.check(self.world.services, accounts.credential(self.world.services, self.key)).account
-        assert who.balance == GRANTED - finished
+        """Everything that is left alone ends by its deadline, and is gone after its time."""
+        self.recorder.fault = None
+        simulation = self.simulation
+        simulation.rest()
+        table = rows()
+        invariants.at_rest(table, self.faults)
+        tasks = {row["id"] for row in table if row["sk"] == "TASK"}
+        for task in self.client.tasks:
+            require("G6", ids.from_uuid(task) in tasks, "a task that was confirmed does not exist")
+        require("G6", len(tasks) <= self.starts + self.client.unsure, "more tasks than starts")
+        invariants.kept(table, objects(), self.now)
+        last = max((row["expires"] for row in table if row["sk"].split("#")[0] in ("TASK", "UPLOAD")), default=0)
+        simulation.run_until(max(last, self.now) + 2 * HOURS)
+        simulation.swept()
+        # An upload whose event was lost and that no task ever used has no row: the bucket's lifecycle rule deletes it.
+        named = {row["sk"] for row in table}
+        left = {
+            key: stored
+            for key, stored in objects().items()
+            if not (owned := parse_upload_key(key)) or f"UPLOAD#{owned[1]}" in named
+        }
+        invariants.gone(left, open_multiparts())
 
 
-Deployment.TestCase.settings = settings(
-    max_examples=25, stateful_step_count=25, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True
+class Other(Deployment):
+    """The same from other random numbers, which a second core can run beside."""
+
+
+PROFILE = settings(
+    max_examples=EXAMPLES,
+    stateful_step_count=STEPS,
+    deadline=None,
+    suppress_health_check=list(HealthCheck),
+    derandomize=True,
 )
-TestDeployment = Deployment.TestCase
+Deployment.TestCase.settings = Other.TestCase.settings = PROFILE
+TestDeployment, TestOther = Deployment.TestCase, Other.TestCase

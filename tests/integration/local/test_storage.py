@@ -194,6 +194,7 @@ def test_motos_own_api_is_out_of_reach(storage: Storage) -> None:
 
 
 def test_it_listens_on_the_loopback_only(storage: Storage) -> None:
+    """G29."""
     port = int(storage.url.rpartition(":")[2])
     table = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
     listening = [row[1] for row in table if row[3] == "0A" and int(row[1].partition(":")[2], 16) == port]

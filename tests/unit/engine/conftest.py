@@ -95,7 +95,7 @@ class Handler(BaseHTTPRequestHandler):
         name = self.path.lstrip("/")
         if name not in self.bucket.objects:
             self.answer(404)
-        elif self.headers["If-Match"] != self.bucket.etag:
+        elif (self.headers["If-Match"] or self.bucket.etag) != self.bucket.etag:
             self.answer(412)
         else:
             self.answer(200, self.bucket.objects[name])

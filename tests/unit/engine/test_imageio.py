@@ -74,6 +74,7 @@ def png_of(
     ],
 )
 def test_sizes_are_refused_by_the_header(info: ImageInfo, scale: int, target: Any) -> None:
+    """G16."""
     with pytest.raises(TooManyPixels, match=f"{info.width * scale:d}|{info.width:d}"):
         imageio.check_limits(info, enlarging(scale, target), LIMITS)
 
@@ -317,6 +318,7 @@ def camera() -> bytes:
 @pytest.mark.parametrize("kind", get_args(ImageFormat))
 @pytest.mark.parametrize("policy", ["safe", "keep", "strip"])
 def test_metadata_policies(kind: Any, policy: Any, make_file: MakeFile, open_file: OpenFile) -> None:
+    """G18."""
     source, _ = decode(make_file(Image.new("RGB", (6, 4)), "jpeg", exif=camera(), comment=b"secret"))
     assert (source.width, source.height) == (4, 6)
     data, notes = imageio.encode(source, Encode(format=kind, metadata=policy))

@@ -130,6 +130,7 @@ def test_it_does_not_keep_the_memory_of_a_large_picture(
 
 @linux
 def test_it_has_no_credentials(running: Decoder, small: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    """G17."""
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "a secret")
     decode(running, small)
     environment = Path(f"/proc/{running.pid}/environ").read_bytes()
@@ -141,6 +142,7 @@ def test_it_has_no_credentials(running: Decoder, small: bytes, monkeypatch: pyte
 
 @linux
 def test_it_is_confined(running: Decoder, small: bytes) -> None:
+    """G17."""
     decode(running, small)
     lines = Path(f"/proc/{running.pid}/limits").read_text().splitlines()[1:]
     limits = {line[:26].strip(): line[26:].split()[:2] for line in lines}

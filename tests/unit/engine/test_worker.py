@@ -106,6 +106,7 @@ def test_a_source_that_cannot_be_read(
 
 
 def test_another_object_under_the_same_key(bucket: Any, storage: Storage, make_job: Callable[..., Job]) -> None:
+    """G14."""
     job = make_job()
     bucket.etag = '"second"'
     error = worker.run(job, storage=storage).error

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Protocol
 
+from botocore.exceptions import HTTPClientError
 from pydantic import BaseModel, ConfigDict, Field
 
 from tessera.job import Job, JobError
@@ -96,7 +97,10 @@ class QueueDispatcher:
         self.url = url
 
     def spawn(self, job: Job) -> str:
-        return self._client().send_message(QueueUrl=self.url, MessageBody=job.model_dump_json())["MessageId"]
+        try:
+            return self._client().send_message(QueueUrl=self.url, MessageBody=job.model_dump_json())["MessageId"]
+        except HTTPClientError as silence:  # sent, and no answer came
+            raise OutcomeUnknown(type(silence).__name__) from silence
 
     def ended(self, call: str, began: bool) -> JobError | None:
         return None if not began and self._waiting() else LOST

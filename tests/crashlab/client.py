@@ -1,0 +1,285 @@
+"""What a caller does: each step is one small value, and a flow is a row of them.
+
+A request whose answer never came, or was a server error, is sent again: at most a few times, as any client does it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from tessera import accounts, budget, credits
+from tessera.errors import TesseraError
+from tessera.settings import SECONDS
+from tessera.table import ConditionFailed
+
+from infra.admin import create_account, redrive, settle_vocabulary, spend
+from tests.crashlab.gpu import Gpu
+from tests.crashlab.invariants import require
+from tests.crashlab.pictures import OTHER, PHOTO
+from tests.crashlab.simulation import BUCKET, Simulation, objects
+from tests.world import key_of
+
+TRIES = 4
+
+
+class Step(Protocol):
+    def do(self, client: Client) -> None: ...
+
+
+@dataclass
+class Client:
+    simulation: Simulation
+    key: str
+    gpu: Gpu | None = None  # with Worker=modal
+    names: list[dict[str, Any]] = field(default_factory=list)  # what get-upload-url answered
+    tasks: list[str] = field(default_factory=list)  # that were confirmed
+    unsure: int = 0  # starts whose answer never came
+    refused: list[int] = field(default_factory=list)  # statuses of refused starts
+
+    def post(self, path: str, body: Any, again: bool = True, **headers: str) -> tuple[int, dict[str, Any]]:
+        raw = body if isinstance(body, bytes) else json.dumps(body).encode()
+        sent = {"content-type": "application/json"} | {name.replace("_", "-"): text for name, text in headers.items()}
+        for _ in range(TRIES):
+            status, answer = self._once(path, raw, sent)
+            if status < 500:
+                return status, answer
+            self.unsure += path == "/start-task"
+            if not again:
+                return status, answer
+            self.simulation.world.clock.forward(1)
+        raise AssertionError(f"{path} was not answered after one fault")
+
+    def _once(self, path: str, raw: bytes, headers: Mapping[str, str]) -> tuple[int, dict[str, Any]]:
+        world = self.simulation.world
+        done, answer = self.simulation.process(lambda: world.request(path, raw, dict(headers), self.key))
+        if not done:
+            return 504, {}
+        status: int = answer["statusCode"]
+        require("G22", status < 500 or self.simulation.recorder.in_fault, f"{path} answers {status} without a fault")
+        return status, json.loads(answer["body"])
+
+    def store(self, url: str, body: bytes, event_after: float | None) -> None:
+        key = key_of(url)
+        self.simulation.backend.put_object(BUCKET, key, body)
+        if event_after is not None:
+            self.simulation.stored(key, event_after)
+
+    def accept(self) -> None:
+        """The bytes that are there when a start is asked for are those that it is about."""
+        for key, stored in objects().items():
+            self.simulation.accepted.setdefault(key, stored.etag)
+
+
+@dataclass(frozen=True)
+class Upload:
+    """A link, and the bytes sent to it; the event comes so many seconds later, or never."""
+
+    body: bytes = PHOTO
+    event_after: float | None = 0
+    once: str = ""
+
+    def do(self, client: Client) -> None:
+        wish = {"originalFileName": "a.png", "fileType": "image/png", "fileSize": len(self.body)}
+        status, answer = client.post("/get-upload-url", wish, **_once(self.once))
+        assert status == 200, answer
+        client.names.append(answer["data"])
+        client.store(answer["data"]["uploadURL"], self.body, self.event_after)
+
+
+@dataclass(frozen=True)
+class Overwrite:
+    """Other bytes through a link that has been used."""
+
+    n: int = 0
+    body: bytes = OTHER
+
+    def do(self, client: Client) -> None:
+        client.store(client.names[self.n]["uploadURL"], self.body, 0)
+
+
+@dataclass(frozen=True)
+class Multipart:
+    """One part, completed `completes` times; 0 leaves it behind."""
+
+    completes: int = 1
+    once: str = ""
+
+    def do(self, client: Client) -> None:
+        wish = {"originalFileName": "b.png", "fileType": "image/png", "fileSize": len(PHOTO), "multipart": True}
+        status, answer = client.post("/get-upload-url", wish, **_once(self.once))
+        assert status == 200, answer
+        data = answer["data"]
+        part = client.simulation.backend.upload_part(BUCKET, data["uploadId"], 1, PHOTO)
+        body = {
+            "uploadId": data["uploadId"],
+            "key": data["key"],
+            "parts": [{"PartNumber": 1, "ETag": part.etag}],
+        }
+        for _ in range(self.completes):
+            status, answer = client.post("/complete-multipart-upload", body)
+            assert status == 200, answer
+        if self.completes:
+            client.names.append(data)
+
+
+@dataclass(frozen=True)
+class CompleteUnknown:
+    """A key of this account under which nothing was ever begun."""
+
+    def do(self, client: Client) -> None:
+        account = accounts.credential(client.simulation.world.services, client.key).account
+        part = {"PartNumber": 1, "ETag": "e"}
+        body = {"uploadId": "unknown", "key": f"uploads/{account}/{'0' * 32}", "parts": [part]}
+        status, answer = client.post("/complete-multipart-upload", body)
+        assert status == 400, answer
+
+
+@dataclass(frozen=True)
+class Start:
+    """A task of uploads (all by default); sent `times` times with one Idempotency-Key, or once without."""
+
+    uploads: tuple[int, ...] | None = None
+    once: str = ""
+    times: int = 1
+    status: int = 200
+    fields: Mapping[str, str] = field(default_factory=dict)
+
+    def do(self, client: Client) -> None:
+        client.accept()
+        names = client.names if self.uploads is None else [client.names[n] for n in self.uploads]
+        files = [{name: data[name] for name in ("fileName", "fileType", "fileSize")} for data in names]
+        for _ in range(self.times):
+            _started(
+                client, client.post("/start-task", {"files": files, **self.fields}, **_once(self.once)), self.status
+            )
+
+
+@dataclass(frozen=True)
+class StartForm:
+    """A task of one file that comes inside the request."""
+
+    once: str = ""
+    times: int = 1
+    body: bytes = PHOTO
+
+    def do(self, client: Client) -> None:
+        mark = "----7MA4YWxkTrZu0gW"
+        head = f'--{mark}\r\nContent-Disposition: form-data; name="file"; filename="c.png"\r\nContent-Type: image/png'
+        raw = f"{head}\r\n\r\n".encode() + self.body + f"\r\n--{mark}--\r\n".encode()
+        headers = {"content_type": f"multipart/form-data; boundary={mark}"} | _once(self.once)
+        for _ in range(self.times):
+            _started(client, client.post("/start-task", raw, **headers), 200)
+
+
+@dataclass(frozen=True)
+class Pause:
+    seconds: float
+
+    def do(self, client: Client) -> None:
+        client.simulation.run_until(client.simulation.world.clock.ms + int(self.seconds * SECONDS))
+
+
+@dataclass(frozen=True)
+class Ask:
+    """Status of every task, and the history."""
+
+    def do(self, client: Client) -> None:
+        for task in client.tasks:
+            status, answer = client.post("/get-task-status", {"taskId": task})
+            assert status == 200, answer
+        status, answer = client.post("/get-upscayl-history", {})
+        assert status == 200, answer
+
+
+@dataclass(frozen=True)
+class Operate:
+    """An operator's day: an account with a key of its own form, credits, words, a key revoked."""
+
+    def do(self, client: Client) -> None:
+        services = client.simulation.world.services
+        mine = "a-key-of-my-own"
+        command(client, lambda: create_account(services, mine, 7))
+        command(client, lambda: create_account(services, mine, 9))
+        command(client, lambda: settle_vocabulary(services, mine, "observed"))
+        command(client, lambda: accounts.set_reuse(services, accounts.credential(services, mine).account, False))
+        command(client, lambda: spend(services))
+        command(client, lambda: credits.grant(services, accounts.credential(services, mine).account, -2))
+        client.key, old = mine, client.key
+        Ask().do(client)
+        command(client, lambda: accounts.revoke_key(services, mine))
+        assert client.post("/get-upscayl-history", {})[0] == 401
+        client.key = old
+
+
+@dataclass(frozen=True)
+class Budget:
+    """The operator's hand on what GPUs may cost."""
+
+    paused: bool | None = None
+    cap: int | None = None
+
+    def do(self, client: Client) -> None:
+        table = client.simulation.world.services.table
+        if self.paused is not None:
+            command(client, lambda: budget.pause(table, bool(self.paused)))
+        if self.cap is not None:
+            command(client, lambda: budget.set_cap(table, self.cap or 0))
+
+
+@dataclass(frozen=True)
+class Break:
+    """The functions that read these queues do not work any more; of none, they do again."""
+
+    queues: tuple[str, ...] = ()
+
+    def do(self, client: Client) -> None:
+        client.simulation.broken = set(self.queues)
+        client.simulation.may_give_up = True
+
+
+@dataclass(frozen=True)
+class Redrive:
+    """Everything that was given up comes back, twice."""
+
+    times: int = 2
+
+    def do(self, client: Client) -> None:
+        for _ in range(self.times):
+            for name in sorted(client.simulation.dead):
+                command(client, lambda name=name: redrive(client.simulation.world.services, name))  # type: ignore[misc]
+
+
+def command(client: Client, run: Any) -> None:
+    """Repeated by the operator until it goes through. What it refuses then had been done by the try before."""
+    for _ in range(TRIES):
+
+        def tried() -> bool:
+            try:
+                run()
+            except (TesseraError, ConditionFailed):
+                assert client.simulation.recorder.injected is not None
+            return True
+
+        if client.simulation.process(tried)[0]:
+            return
+    raise AssertionError("a command did not go through after one fault")
+
+
+def _once(key: str) -> dict[str, str]:
+    return {"idempotency_key": key} if key else {}
+
+
+def _started(client: Client, answered: tuple[int, dict[str, Any]], expected: int) -> None:
+    status, answer = answered
+    if status == 402 and client.unsure and expected == 200:
+        return  # the credits went into the start whose answer never came
+    assert status == expected, answer
+    if status == 200:
+        task = answer["data"]["taskId"]
+        if task not in client.tasks:
+            client.tasks.append(task)
+    else:
+        client.refused.append(status)
