@@ -29,9 +29,8 @@ from PIL import Image, ImageCms
 
 from tessera_engine import deep, metadata, pngrows
 from tessera_engine.errors import CorruptImage, EngineError, TooManyPixels, UnsupportedFormat
-from tessera_engine.encoders import image_of
 from tessera_engine.header import HEIF_READER, ImageInfo, SourceFormat
-from tessera_engine.picture import BYTES, DEEP, STRIP, Alpha, Depth, Picture, Pixels, eight_bits, most
+from tessera_engine.picture import BYTES, DEEP, STRIP, Alpha, Depth, Picture, Pixels, eight_bits, image_of, most
 
 Samples = NDArray[np.uint8 | np.uint16]
 Empty = Callable[[tuple[int, ...], Depth], Samples]  # shape -> memory to write a picture into
@@ -102,7 +101,9 @@ def decode(data: bytes, info: ImageInfo) -> tuple[Picture, tuple[str, ...]]:
 
 
 def read(data: bytes | mmap, info: ImageInfo, empty: Empty) -> Stored:
-    """As `decode`; the arrays come from `empty`, which is asked at most twice, for info.pixels * 4 samples of info.dtype in all."""
+    """As `decode`; the arrays come from `empty`, which is asked at most twice, for info.pixels * 4 samples in all, no
+    larger than those of info.dtype.
+    """
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Pillow's remarks on odd metadata

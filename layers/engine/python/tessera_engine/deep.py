@@ -33,7 +33,8 @@ class Layout:
         arrays = [np.asarray(part) for part in parts]
         if len(arrays) == 2:
             high, low = arrays
-            return high.astype(np.uint16) << 8 | low
+            both: Samples = high.astype(np.uint16) << 8 | low
+            return both
         (array,) = arrays
         if self.channels == 2:
             array = np.ascontiguousarray(array).view(">u2")

@@ -88,10 +88,10 @@ def deviations(pixels: Pixels) -> Floats:
     inner = pixels[: rows * SIDE, : columns * SIDE]
     if not inner.size:
         return np.empty(0, np.float32)
-    blocks = inner.reshape(rows, SIDE, columns, SIDE, -1).transpose(0, 2, 4, 1, 3).reshape(rows * columns, -1, SIDE**2)
-    lowest, highest = blocks.min(axis=(1, 2)), blocks.max(axis=(1, 2))
+    whole = inner.reshape(rows, SIDE, columns, SIDE, -1).transpose(0, 2, 4, 1, 3).reshape(rows * columns, -1, SIDE**2)
+    lowest, highest = whole.min(axis=(1, 2)), whole.max(axis=(1, 2))
     step = most(pixels.dtype) // 255
-    blocks = levels(blocks[(lowest >= UNCLIPPED[0] * step) & (highest <= UNCLIPPED[1] * step)])
+    blocks = levels(whole[(lowest >= UNCLIPPED[0] * step) & (highest <= UNCLIPPED[1] * step)])
     if blocks.shape[1] == 3:
         blocks = DECORRELATED @ blocks
     fine: Floats = blocks @ COSINES[FREQUENCY >= FINE].T

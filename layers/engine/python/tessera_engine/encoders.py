@@ -10,12 +10,11 @@ from collections.abc import Iterator
 from io import BytesIO
 from typing import Any, BinaryIO, Protocol
 
-import numpy as np
 from PIL import Image
 from tessera.recipe import Chroma, Encode, ImageFormat
 
 from tessera_engine.metadata import Tags
-from tessera_engine.picture import BYTES, Band, Depth, Pixels, Raster, eight_bits, flattened
+from tessera_engine.picture import BYTES, Band, Depth, Pixels, Raster, eight_bits, flattened, image_of
 from tessera_engine.png import Extras, PngWriter
 from tessera_engine.rows import Cutter
 from tessera_engine.tiff import TiffEncoder
@@ -174,11 +173,6 @@ def written(tags: Tags) -> dict[str, Any]:
     """As Pillow's encoders take it; those without a field for the density take no notice of it."""
     given = {"exif": tags.exif, "xmp": tags.xmp, "dpi": tags.dpi}
     return {name: value for name, value in given.items() if value}
-
-
-def image_of(samples: Pixels) -> Image.Image:
-    """A Pillow image of mode L, LA, RGB or RGBA from (h, w, 1..4), uint8."""
-    return Image.fromarray(np.ascontiguousarray(samples[:, :, 0] if samples.shape[2] == 1 else samples))
 
 
 def segments(jpeg: bytes | bytearray) -> Iterator[tuple[int, int, int]]:

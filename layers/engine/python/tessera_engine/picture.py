@@ -20,7 +20,7 @@ Depth = np.dtype[Any]  # np.uint8's or np.uint16's
 Floats = NDArray[np.float32]
 
 STRIP = 256  # rows that are worked on at once where an operation needs more than a byte per sample
-LOBES = 4  # rows around that Lanczos looks at when it enlarges, and one more
+LOBES = 4  # rows around that Lanczos looks at when it enlarges, at most
 BYTES, DEEP = np.dtype(np.uint8), np.dtype(np.uint16)
 
 
@@ -160,6 +160,11 @@ def from_image(image: Image.Image) -> Picture:
     return Picture(pixels, None if alpha is None or alpha.min() == 255 else alpha)
 
 
+def image_of(samples: Pixels) -> Image.Image:
+    """A Pillow image of mode L, LA, RGB or RGBA from (h, w, 1..4), uint8."""
+    return Image.fromarray(np.ascontiguousarray(samples[:, :, 0] if samples.shape[2] == 1 else samples))
+
+
 def flattened(band: Band) -> Pixels:
     """Laid over white, for formats without alpha."""
     if band.alpha is None:
@@ -168,7 +173,7 @@ def flattened(band: Band) -> Pixels:
     white = most(flat.dtype)
     for top in range(0, flat.shape[0], STRIP):
         rows = slice(top, top + STRIP)
-        share = band.alpha[rows, :, None].astype(np.uint16 if flat.dtype == BYTES else np.uint32)  # holds white ** 2
+        share: NDArray[Any] = band.alpha[rows, :, None].astype(np.uint16 if white == 255 else np.uint32)  # white ** 2
         flat[rows] = (band.pixels[rows] * share + white * (white - share) + white // 2) // white
     return flat
 
@@ -189,15 +194,16 @@ class AlphaRows:
 
     def read(self, top: int, rows: int) -> Alpha:
         """(rows, w * scale). Pillow reads around the box, so the rows are those of the whole enlargement."""
-        first, end = 0, self.alpha.shape[0]
-        source = self.wide
-        if source is None:  # floats are not rounded between the two passes: only the rows that are read are needed
-            first = max(0, top // self.scale - LOBES)
-            end = min(end, -(-(top + rows) // self.scale) + LOBES)
-            source = Image.fromarray(levels(self.alpha[first:end]))
-        box = (0, top / self.scale - first, source.width, (top + rows) / self.scale - first)
-        read = np.asarray(source.resize((self.width, rows), Image.Resampling.LANCZOS, box))
-        return read if self.wide else quantised(read, self.alpha.dtype)
+        if self.wide is not None:
+            return self._resized(self.wide, top, rows)
+        # Floats are not rounded between the two passes: only the rows that are read have to be there.
+        first = max(0, top // self.scale - LOBES)
+        near = Image.fromarray(levels(self.alpha[first : -(-(top + rows) // self.scale) + LOBES]))
+        return quantised(self._resized(near, top - first * self.scale, rows), self.alpha.dtype)
+
+    def _resized(self, source: Image.Image, top: int, rows: int) -> NDArray[Any]:
+        box = (0, top / self.scale, source.width, (top + rows) / self.scale)
+        return np.asarray(source.resize((self.width, rows), Image.Resampling.LANCZOS, box))
 
 
 def bleed(pixels: Pixels, alpha: Alpha) -> Pixels:

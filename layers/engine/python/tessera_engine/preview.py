@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from PIL import Image
 
-from tessera_engine.encoders import image_of
-from tessera_engine.picture import Band, Picture, Raster, eight_bits, from_image
+from tessera_engine.picture import Band, Picture, Raster, eight_bits, from_image, image_of
 from tessera_engine.rows import Cutter
 
 GAP = 3.0  # the picture is first averaged down to GAP times its final size, then resampled; Pillow's `reducing_gap`

@@ -11,8 +11,7 @@ from PIL import Image
 from tessera.sizes import Box, Size
 
 from tessera_engine.derived import Derived
-from tessera_engine.encoders import image_of
-from tessera_engine.picture import BYTES, STRIP, Band, Floats, Pixels, levels, most, quantised
+from tessera_engine.picture import BYTES, STRIP, Band, Floats, Pixels, image_of, levels, most, quantised
 
 # Pillow's own radii, in pixels of the larger of the two grids (its Resample.c).
 RADIUS = {Image.Resampling.BOX: 0.5, Image.Resampling.LANCZOS: 3.0}
@@ -66,8 +65,9 @@ class Resampled(Derived):
     def _deep_across(self, rows: Pixels) -> Image.Image:
         """Mode F, with a pixel's samples side by side: from here on every column is for itself."""
         floats = premultiplied(levels(rows)) if self.has_alpha else levels(rows)
-        planes = [self._across(Image.fromarray(np.ascontiguousarray(plane))) for plane in np.moveaxis(floats, 2, 0)]
-        return Image.fromarray(np.stack(planes, axis=2).reshape(rows.shape[0], -1))
+        planes = (Image.fromarray(np.ascontiguousarray(plane)) for plane in np.moveaxis(floats, 2, 0))
+        wide = np.stack([np.asarray(self._across(plane)) for plane in planes], axis=2)
+        return Image.fromarray(wide.reshape(rows.shape[0], -1))
 
     def _down(self, window: Window, top: int, bottom: int) -> Band:
         part = window.image()

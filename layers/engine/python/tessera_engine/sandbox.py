@@ -36,7 +36,7 @@ from tessera_engine import decoder, metadata
 from tessera_engine.decoding import Stored
 from tessera_engine.errors import CorruptImage, PictureError, TooManyPixels, UnsupportedFormat
 from tessera_engine.header import ImageInfo
-from tessera_engine.picture import BYTES, DEEP, Picture
+from tessera_engine.picture import BYTES, DEEP, Picture, Pixels
 
 MB = 1024 * 1024
 MEMORY, MEMORY_PER_PIXEL = 512 * MB, 24  # bytes of address space; docs/performance.md says what decoders need
@@ -237,7 +237,7 @@ def stored(facts: dict[str, Any], exif: bytes, xmp: bytes, info: ImageInfo, pixe
     dtype = DEEP if facts["depth"] == 16 else BYTES
     has_alpha, colours = facts["alpha"] is True, width * height * channels
     used = (colours + width * height * has_alpha) * dtype.itemsize
-    shared = np.frombuffer(mmap(pixels, used, flags=MAP_SHARED | POPULATE, prot=PROT_READ), dtype)
+    shared: Pixels = np.frombuffer(mmap(pixels, used, flags=MAP_SHARED | POPULATE, prot=PROT_READ), dtype)
     alpha = shared[colours:].reshape(height, width) if has_alpha else None
     notes = tuple(str(note) for note in facts["notes"])
     dpi = metadata.sensible(*map(float, facts["dpi"])) if facts["dpi"] else None

@@ -10,9 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tessera_engine.derived import Derived
-from tessera_engine.encoders import image_of
 from tessera_engine.enlargement import Enlargement
-from tessera_engine.picture import BYTES, Band, Pixels, eight_bits
+from tessera_engine.picture import BYTES, Band, Pixels, eight_bits, image_of
 from tessera_engine.rows import Cutter
 
 PEAK = 99.0  # dB, for pictures that are equal
@@ -25,9 +24,10 @@ NEARBY = (-2, -1, 1, 2)  # source pixels from a border, where the gradients that
 class Scores:
     """None before the last band has gone by, and where there is nothing to measure.
 
-    `fidelity`: PSNR in dB over every second row's samples (RGB, or grey), in 8 bits, between the source and the
-    enlargement, of which squares of scale x scale pixels are averaged. `seam`: the mean absolute difference of the pixels on both sides
-    of a border between tiles, divided by that of neighbours one and two source pixels from it; 1 where nothing shows.
+    `fidelity`: PSNR in dB over every second row's samples (RGB, or grey; 16 bits as 8) between the source and the
+    enlargement, of which squares of scale x scale pixels are averaged. `seam`: the mean absolute difference of the
+    pixels on both sides of a border between tiles, divided by that of neighbours one and two source pixels from it; 1
+    where nothing shows.
     """
 
     fidelity: float | None = None

@@ -22,8 +22,8 @@ from tessera.recipe import (
 )
 from tessera.sizes import Box, Size, offset
 
-from tessera_engine import denoise as noise
 from tessera_engine import decoding, encoders, imageio, light, metadata, models, picture, tiling
+from tessera_engine import denoise as noise
 from tessera_engine import sharpen as edges
 from tessera_engine import tone as tones
 from tessera_engine.encoders import Encoder

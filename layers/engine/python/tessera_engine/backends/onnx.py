@@ -42,7 +42,7 @@ class OnnxNetwork:
 
 
 def in_order(places: Pixels, scale: int) -> Pixels:
-    """(h, w, scale * scale * 3) to (h * scale, w * scale, 3). A place's row is moved as one value, not piece by piece."""
+    """(h, w, scale * scale * 3) to (h * scale, w * scale, 3). A place's row is moved as one value, not in pieces."""
     height, width, _ = places.shape
     rows = places.view(np.dtype((np.void, 3 * scale * places.itemsize))).reshape(height, width, scale)
     ordered: Pixels = np.ascontiguousarray(rows.swapaxes(1, 2)).view(places.dtype)
