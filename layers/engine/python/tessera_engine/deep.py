@@ -48,7 +48,7 @@ def layout(image: Image.Image) -> Layout | None:
         return None
     raw = raws.pop()
     colours, _, depth = raw.partition(";")
-    if image.mode == "I;16" and colours == "I":
+    if image.mode in ("I;16", "I;16B") and colours == "I" and depth[:2] == "16":
         return Layout(image.mode, (raw,), 1)
     if (image.mode, raw) == ("RGBA", "LA;16B"):
         return Layout(image.mode, ("RGBA",), 2)

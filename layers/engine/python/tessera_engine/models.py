@@ -206,7 +206,7 @@ class Choice:
 
 
 PIXEL_BYTES = {2: 415, 4: 620}  # measured, see docs/performance.md
-DEEP_PIXEL_BYTES = {2: 440, 4: 700}
+DEEP_PIXEL_BYTES = {2: 475, 4: 740}
 DEEP_GRAPHS = {  # training/deep.py
     2: ("m6c48-x2-16.onnx", "f3e11e0d2d4829d6774a673bc810fa6068ea9788fd38e66190821b1a92ad97c0"),
     4: ("m6c48-x4-16.onnx", "6defe1e2f3f16ff408ece3f499b3229df45769f7a6d869103d42e93378580dba"),
