@@ -80,9 +80,8 @@ def test_a_gradient_gets_finer_than_8_bits(scale: int, channels: int) -> None:
     assert np.abs(np.diff(inner, axis=1)).max() < 257  # no step is as large as one of 8 bits
 
 
-@pytest.mark.parametrize("scale", [2, 4])
-def test_the_same_weights_give_the_same_picture(scale: int, make_scene: Scene) -> None:
-    (weights,) = models.DEFAULT.passes(scale)
+@pytest.mark.parametrize("weights", [weights for model in models.SHIPPED for weights in model.weights])
+def test_the_same_weights_give_the_same_picture(weights: models.AnyWeights, make_scene: Scene) -> None:
     assert isinstance(weights, models.Weights) and weights.deep
     pixels = make_scene(50, 41)
     shallow = dataclasses.replace(weights, quick=None).load().enlarge(pixels)

@@ -24,7 +24,6 @@ from mmap import mmap
 
 import numpy as np
 import simplejpeg
-from numpy.typing import NDArray
 from PIL import Image, ImageCms
 
 from tessera_engine import deep, metadata, pngrows
@@ -32,8 +31,7 @@ from tessera_engine.errors import CorruptImage, EngineError, TooManyPixels, Unsu
 from tessera_engine.header import HEIF_READER, ImageInfo, SourceFormat
 from tessera_engine.picture import BYTES, DEEP, STRIP, Alpha, Depth, Picture, Pixels, eight_bits, image_of, most
 
-Samples = NDArray[np.uint8 | np.uint16]
-Empty = Callable[[tuple[int, ...], Depth], Samples]  # shape -> memory to write a picture into
+Empty = Callable[[tuple[int, ...], Depth], Pixels]  # shape -> memory to write a picture into
 
 # What the decoders raise on damaged files, beside MemoryError, which is not the picture's fault.
 FAULTS = (
@@ -81,7 +79,7 @@ class Stored:
         return Picture(upright(self.pixels, self.orientation), alpha, self.exif, self.xmp, dpi)
 
 
-def upright(samples: Samples, orientation: int) -> Samples:
+def upright(samples: Pixels, orientation: int) -> Pixels:
     """A view of (h, w, ...) that is turned as EXIF 2.32, tag 0x0112, says."""
     turned = samples.swapaxes(0, 1) if orientation >= 5 else samples
     if orientation in (3, 4, 7, 8):
