@@ -105,6 +105,13 @@ def test_alpha_that_hides_nothing_is_dropped() -> None:
     assert decode(deepfiles.png(samples))[0].alpha is not None
 
 
+def test_the_first_frame_of_an_animation() -> None:
+    samples = noise(9, 8, 3)
+    control = (b"acTL", struct.pack(">II", 2, 0)), (b"fcTL", struct.pack(">IIIIIHHBB", 0, 9, 8, 0, 0, 1, 10, 0, 0))
+    picture, notes = decode(deepfiles.png(samples, *control))
+    assert np.array_equal(picture.pixels, samples) and notes == (decoding.NOTE_FIRST_FRAME,)
+
+
 # --- profiles ---------------------------------------------------------------------------------------------------------
 
 
