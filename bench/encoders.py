@@ -17,6 +17,7 @@ from PIL import Image, ImageDraw
 from tessera.recipe import Encode
 from tessera_engine import deflate, imageio, models, tiling
 from tessera_engine.picture import Picture
+from tessera_engine.png import as_bytes
 from zlib_ng import zlib_ng
 
 from bench.psnr import Pixels
@@ -143,7 +144,7 @@ def print_ways(data: Path) -> None:
 
 
 def packed(pixels: Pixels, kind: int, method: deflate.Method) -> bytes:
-    rows = pixels.reshape(pixels.shape[0], -1)
+    rows = as_bytes(pixels)
     return method.compress(deflate.filtered(rows, np.zeros_like(rows[0]), pixels.shape[2], kind).data)
 
 

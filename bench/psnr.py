@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
+from tessera_engine import picture
 
-Pixels = NDArray[np.uint8]  # (height, width, 3), sRGB
+Pixels = picture.Pixels
 
 LUMA = np.array([65.481, 128.553, 24.966]) / 255.0  # ITU-R BT.601, studio range, as MATLAB's rgb2ycbcr
 

@@ -15,6 +15,7 @@ from statistics import mean
 import numpy as np
 from PIL import Image
 from tessera_engine import models, tiling
+from tessera_engine.picture import eight_bits
 
 from bench.psnr import Pixels, psnr
 from training.wear import photo
@@ -54,7 +55,7 @@ def reduced(folder: Path, scale: int) -> Iterator[Truth]:
 
 def worn(pictures: list[Truth], scale: int) -> list[Truth]:
     return [
-        Truth(photo(picture.high, scale, np.random.default_rng((SEED, number))), picture.high)
+        Truth(photo(eight_bits(picture.high), scale, np.random.default_rng((SEED, number))), picture.high)
         for number, picture in enumerate(pictures)
     ]
 

@@ -1,7 +1,7 @@
 """Modal is lost at each request in turn that dispatcher and watchdog make on a job's way.
 
-Containers are killed at each of their steps in `tests/e2e/test_modal.py`; each AWS call of dispatcher and watchdog fails,
-or is the last of its process, in `tests/crashlab`.
+Containers are killed at each of their steps in `tests/e2e/test_modal.py`; each AWS call of both fails, or is
+the last of its process, in `tests/crashlab`.
 """
 
 from __future__ import annotations

@@ -24,11 +24,11 @@ def enlarge(state: State, pixels: NDArray[np.uint8], *, halved: bool = False) ->
     return levels.mul(255).round().to(torch.uint8)[0].permute(1, 2, 0).numpy()
 
 
-def values(state: State, pixels: NDArray[np.uint8], kind: torch.dtype) -> Tensor:
+def values(state: State, pixels: NDArray[np.uint8 | np.uint16], kind: torch.dtype, white: int = 255) -> Tensor:
     """What the network gives, not cut to 0..1: (1, 3, h * scale, w * scale)."""
     state = {name: placed(tensor.to(kind)) for name, tensor in state.items()}
     with torch.inference_mode():
-        picture = torch.from_numpy(pixels.copy()).permute(2, 0, 1)[None].to(kind).div(255)
+        picture = torch.from_numpy(pixels.astype(np.int32)).permute(2, 0, 1)[None].to(kind).div(white)
         picture = picture.contiguous(memory_format=torch.channels_last)
         return rrdb(state, picture) if "conv_first.weight" in state else compact(state, picture)
 

@@ -57,6 +57,23 @@ def test_single_precision_is_enough(kind: str) -> None:
     assert np.abs(enlarge(TorchNetwork(net, CPU), pixels) - exact).max() < 0.501
 
 
+@pytest.mark.parametrize("halved", [False, True])
+def test_samples_of_16_bits(kind: str, halved: bool) -> None:
+    """To the nearest of 65,535, give or take what float32 holds; with a network in half precision too."""
+    net = drawn(kind)
+    pixels = np.random.default_rng(4).integers(0, 65_536, (31, 40, 3), dtype=np.uint16)
+    values = reference.values(net.state_dict(), pixels, torch.float64, 65_535).clamp(0, 1)
+    if halved:
+        values = torch.nn.functional.avg_pool2d(values, 2)
+    wanted = values.mul(65_535)[0].permute(1, 2, 0).numpy()
+    tiles = [
+        tiling.enlarge(TorchNetwork(net, CPU, half=half, halved=halved, side=side), pixels, tile=0, done=lambda _: None)
+        for side, half in ((WHOLE, True), (backend.SMALLEST, False))
+    ]
+    assert tiles[0].dtype == np.uint16 and np.abs(tiles[0] - wanted).max() < 0.6
+    assert np.array_equal(*tiles)
+
+
 @pytest.mark.parametrize("side", [backend.SMALLEST, 45, 64, 90])
 def test_tiles_do_not_show(kind: str, side: int) -> None:
     net, pixels = drawn(kind), scene(151, 122)

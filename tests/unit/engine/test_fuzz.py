@@ -21,6 +21,8 @@ from tessera_engine import header, sandbox
 from tessera_engine.errors import PictureError
 from tessera_engine.sandbox import Decoder
 
+from tests.unit.engine import deepfiles
+
 MUTATIONS = int(os.environ.get("FUZZ", "10000"))
 MAX_PIXELS = 1_000_000
 WIDTH, HEIGHT = 24, 16
@@ -32,6 +34,11 @@ def scene(channels: int = 3) -> Image.Image:
     smooth = np.stack([across * (4 + c) + down * (9 - c) for c in range(channels)], axis=-1)
     pixels = (smooth + rng.integers(0, 30, smooth.shape)).astype(np.uint8)
     return Image.fromarray(pixels.squeeze())
+
+
+def deep(channels: int) -> deepfiles.Samples:
+    pixels = np.asarray(scene(channels)).astype(np.uint16).reshape(HEIGHT, WIDTH, channels)
+    return pixels * 251 + np.arange(WIDTH, dtype=np.uint16)[:, None]
 
 
 def file_of(image: Image.Image, kind: str, **options: Any) -> bytes:
@@ -58,6 +65,9 @@ def files() -> dict[str, bytes]:
         "png": file_of(rgb, "png", icc_profile=profile, pnginfo=text, exif=exif),
         "png alpha": file_of(rgba, "png"),
         "png 16": file_of(Image.fromarray(np.asarray(scene(1)).astype(np.uint16) * 200), "png"),
+        "png 16 colours": deepfiles.png(deep(3)),
+        "png 16 alpha": deepfiles.png(deep(2)),
+        "png 16 interlaced": deepfiles.png(deep(4), interlaced=True),
         "png palette": file_of(palette, "png", transparency=bytes(range(60))),
         "png one bit": file_of(rgb.convert("1"), "png"),
         "png animated": file_of(rgb, "png", **more),
@@ -68,6 +78,8 @@ def files() -> dict[str, bytes]:
         "tiff": file_of(rgb, "tiff", exif=exif),
         "tiff lzw": file_of(rgba, "tiff", compression="tiff_lzw"),
         "tiff jpeg": file_of(rgb, "tiff", compression="jpeg"),
+        "tiff 16": deepfiles.tiff(deep(3), orientation=6),
+        "tiff 16 deflate": deepfiles.tiff(deep(4), ">", deflated=True),
         "bmp": file_of(rgb, "bmp"),
         "bmp palette": file_of(palette, "bmp"),
         "gif": file_of(palette, "gif", transparency=3),

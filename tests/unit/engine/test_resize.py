@@ -8,8 +8,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 from tessera_engine.derived import Derived
-from tessera_engine.encoders import image_of
-from tessera_engine.picture import Band, Picture
+from tessera_engine.picture import Band, Picture, image_of
 from tessera_engine.resize import Cropped, Padded, Resampled
 
 Scene = Callable[..., NDArray[np.uint8]]

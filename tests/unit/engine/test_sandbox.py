@@ -287,11 +287,12 @@ def test_compressed_chunks_that_grow(kind: bytes, running: Decoder, small: bytes
 
 # --- the other side is not believed -----------------------------------------------------------------------------------
 
-FACTS = {"height": 4, "width": 6, "channels": 3, "alpha": False, "orientation": 1, "dpi": None, "notes": []}
+FACTS = {"height": 4, "width": 6, "channels": 3, "depth": 8, "alpha": False, "orientation": 1, "dpi": None, "notes": []}
 
 
 @pytest.mark.parametrize(
-    "lie", [{"height": 400}, {"channels": 4}, {"orientation": 9}, {"error": "SystemExit", "message": "out"}]
+    "lie",
+    [{"height": 400}, {"channels": 4}, {"orientation": 9}, {"depth": 16}, {"error": "SystemExit", "message": "out"}],
 )
 def test_facts_that_cannot_be(lie: dict[str, object]) -> None:
     with sandbox.shared_memory(4 * 24) as file, pytest.raises(DecoderFault):

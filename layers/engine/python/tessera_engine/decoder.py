@@ -25,12 +25,12 @@ from mmap import ACCESS_READ, mmap
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image
 
 from tessera_engine import decoding
 from tessera_engine.errors import EngineError
 from tessera_engine.header import ImageInfo
+from tessera_engine.picture import Depth, Pixels
 
 READY = b"+"  # sent at the start, and when a request has been read
 LENGTHS = struct.Struct(">III")  # of JSON, EXIF and XMP
@@ -103,7 +103,7 @@ def serve(channel: socket.socket) -> bool:
 
 
 def answer(request: dict[str, Any], descriptors: list[int]) -> tuple[dict[str, Any], bytes, bytes]:
-    info = ImageInfo(request["format"], request["width"], request["height"])
+    info = ImageInfo(request["format"], request["width"], request["height"], request["depth"])
     try:
         with mapped(descriptors) as (data, room):
             stored = decoding.read(data, info, Room(room).empty)
@@ -113,6 +113,7 @@ def answer(request: dict[str, Any], descriptors: list[int]) -> tuple[dict[str, A
                     "height": height,
                     "width": width,
                     "channels": channels,
+                    "depth": 8 * stored.pixels.itemsize,
                     "alpha": stored.alpha is not None,
                     "orientation": stored.orientation,
                     "dpi": stored.dpi,
@@ -145,8 +146,8 @@ class Room:
     def __init__(self, memory: mmap) -> None:
         self.memory, self.used = memory, 0
 
-    def empty(self, shape: tuple[int, ...]) -> NDArray[np.uint8]:
+    def empty(self, shape: tuple[int, ...], dtype: Depth) -> Pixels:
         count = math.prod(shape)
-        array: NDArray[np.uint8] = np.frombuffer(self.memory, np.uint8, count, self.used).reshape(shape)
-        self.used += count
+        array: Pixels = np.frombuffer(self.memory, dtype, count, self.used).reshape(shape)
+        self.used += array.nbytes
         return array

@@ -1,8 +1,11 @@
-"""Bytes to sRGB, 8 bits per sample, alpha apart, some rows at a time. Grey stays grey.
+"""Bytes to sRGB, 8 or 16 bits per sample, alpha apart, some rows at a time. Grey stays grey.
 
 JPEG is decoded by libjpeg-turbo straight into the picture's own memory, PNG in strips (`pngrows`); every other file,
 and every JPEG of which libjpeg-turbo has something to remark, is decoded whole by Pillow, at four bytes a pixel, and
 then copied. All three give Pillow's pixels.
+
+16 bits, of PNG and TIFF, are read twice with half of the bits each (`deep`). They are reduced to 8 where a profile has
+to be applied that is not sRGB's: Pillow's colour management has no 16 bits, and colours go before fine steps.
 
 This runs on bytes of strangers. `sandbox` runs it in a process that has nothing to lose.
 """
@@ -15,20 +18,20 @@ import warnings
 import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from io import BytesIO
 from mmap import mmap
 
 import numpy as np
 import simplejpeg
-from numpy.typing import NDArray
 from PIL import Image, ImageCms
 
-from tessera_engine import metadata, pngrows
+from tessera_engine import deep, metadata, pngrows
 from tessera_engine.errors import CorruptImage, EngineError, TooManyPixels, UnsupportedFormat
 from tessera_engine.header import HEIF_READER, ImageInfo, SourceFormat
-from tessera_engine.picture import STRIP, Alpha, Picture, Pixels
+from tessera_engine.picture import BYTES, DEEP, STRIP, Alpha, Depth, Picture, Pixels, eight_bits, image_of, most
 
-Empty = Callable[[tuple[int, ...]], NDArray[np.uint8]]  # shape -> memory to write a picture into
+Empty = Callable[[tuple[int, ...], Depth], Pixels]  # shape -> memory to write a picture into
 
 # What the decoders raise on damaged files, beside MemoryError, which is not the picture's fault.
 FAULTS = (
@@ -49,11 +52,11 @@ NOTE_FIRST_FRAME = "Only the first frame of the animation was enlarged."
 NOTE_FIRST_PAGE = "Only the first page was enlarged."
 FRAMES = {"PNG": NOTE_FIRST_FRAME, "WEBP": NOTE_FIRST_FRAME, "GIF": NOTE_FIRST_FRAME, "AVIF": NOTE_FIRST_FRAME}
 FRAMES |= {"TIFF": NOTE_FIRST_PAGE, "HEIF": NOTE_FIRST_PAGE}
-GREY_ALPHA = 4  # PNG's colour type
 STRANGE = ("F", "LAB", "HSV")  # measurements, and colours that no screen picture has
 GREYS = ("1", "L", "LA")  # and those that begin with I
 NOTE_EIGHT_BITS = "16 bits per colour were reduced to 8."
 NOTE_PROFILE = "The colour profile is damaged and was ignored."
+SAME = 1  # level by which a profile's colours may differ from sRGB's and still be taken for them
 NOTE_CMYK = "CMYK colours without a profile were converted by rule of thumb."
 
 
@@ -76,7 +79,7 @@ class Stored:
         return Picture(upright(self.pixels, self.orientation), alpha, self.exif, self.xmp, dpi)
 
 
-def upright(samples: NDArray[np.uint8], orientation: int) -> NDArray[np.uint8]:
+def upright(samples: Pixels, orientation: int) -> Pixels:
     """A view of (h, w, ...) that is turned as EXIF 2.32, tag 0x0112, says."""
     turned = samples.swapaxes(0, 1) if orientation >= 5 else samples
     if orientation in (3, 4, 7, 8):
@@ -91,21 +94,24 @@ def decode(data: bytes, info: ImageInfo) -> tuple[Picture, tuple[str, ...]]:
 
     Raises a PictureError. In this process: see `sandbox.decode`.
     """
-    stored = read(data, info, lambda shape: np.empty(shape, np.uint8))
+    stored = read(data, info, lambda shape, dtype: np.empty(shape, dtype))
     return stored.picture(), stored.notes
 
 
 def read(data: bytes | mmap, info: ImageInfo, empty: Empty) -> Stored:
-    """As `decode`; the arrays come from `empty`, which is asked at most twice, for info.pixels * 4 bytes in all."""
+    """As `decode`; the arrays come from `empty`, which is asked at most twice, for info.pixels * 4 samples in all, no
+    larger than those of info.dtype.
+    """
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Pillow's remarks on odd metadata
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             file = data if isinstance(data, mmap) and info.format != "heic" else BytesIO(data)
-            with Image.open(file, formats=[opener(info.format)]) as image:  # type: ignore[arg-type]  # a map reads like a file
+            again = partial(Image.open, file, formats=[opener(info.format)])  # type: ignore[arg-type]  # a map reads like a file
+            with again() as image:
                 if image.size != (info.width, info.height) and not _turned(image, info):
                     raise CorruptImage("The picture's headers contradict each other.")
-                return _read(image, data, info, empty)
+                return _read(image, data, info, empty, again)
     except EngineError:
         raise
     except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
@@ -131,25 +137,13 @@ def _turned(image: Image.Image, info: ImageInfo) -> bool:
     return info.format == "tiff" and image.size == (info.height, info.width)
 
 
-def _read(image: Image.Image, data: bytes | mmap, info: ImageInfo, empty: Empty) -> Stored:
-    pixels = None
-    if info.format == "jpeg" and image.mode in ("RGB", "L"):
-        pixels = empty((image.height, image.width, len(image.mode)))
-    decoded = pixels is not None and _libjpeg(data, image.mode, pixels)
-    if decoded and pixels is not None:
-        strips = _slices(pixels)
-    elif pngrows.readable(image, data):
-        strips = pngrows.strips(image, data, STRIP)
+def _read(image: Image.Image, data: bytes | mmap, info: ImageInfo, empty: Empty, again: Again) -> Stored:
+    layout = deep.layout(image) if info.dtype == DEEP else None
+    if layout:
+        pixels, alpha, notes = _deep(image, data, layout, empty, again)
     else:
-        image.load()
-        strips = _crops(image)
-    colours, notes = _colours(image, data, info)
-    if pixels is None:
-        pixels = empty((image.height, image.width, 1 if colours.grey else 3))
-    alpha = empty((image.height, image.width)) if image.has_transparency_data else None
-    if not decoded or colours.transform:
-        _fill(pixels, alpha, colours, strips)
-    opaque = alpha is None or alpha.min() == 255
+        pixels, alpha, notes = _shallow(image, data, info, empty)
+    opaque = alpha is None or alpha.min() == most(alpha.dtype)
     exif, packet = _exif(image, data), _packet(image)
     return Stored(
         pixels,
@@ -160,6 +154,61 @@ def _read(image: Image.Image, data: bytes | mmap, info: ImageInfo, empty: Empty)
         metadata.orientation(exif),
         notes,
     )
+
+
+def _shallow(image: Image.Image, data: bytes | mmap, info: ImageInfo, empty: Empty) -> Decoded:
+    pixels = None
+    if info.format == "jpeg" and image.mode in ("RGB", "L"):
+        pixels = empty((image.height, image.width, len(image.mode)), BYTES)
+    decoded = pixels is not None and _libjpeg(data, image.mode, pixels)
+    if decoded and pixels is not None:
+        strips = _slices(pixels)
+    elif pngrows.readable(image, data):
+        strips = pngrows.strips(image, data, STRIP)
+    else:
+        image.load()
+        strips = _crops(image)
+    colours, notes = _colours(image)
+    if pixels is None:
+        pixels = empty((image.height, image.width, 1 if colours.grey else 3), BYTES)
+    alpha = empty((image.height, image.width), BYTES) if image.has_transparency_data else None
+    if not decoded or colours.transform:
+        _fill(pixels, alpha, colours, strips)
+    return pixels, alpha, (NOTE_EIGHT_BITS, *notes) if info.dtype == DEEP else notes
+
+
+def _deep(image: Image.Image, data: bytes | mmap, layout: deep.Layout, empty: Empty, again: Again) -> Decoded:
+    if pngrows.in_rows(image, data):
+        strips = pngrows.deep_strips(image, data, layout, STRIP)
+    else:
+        strips = deep.strips(image, layout, again, STRIP)
+    strips = _with_alpha(strips, image.info.get("transparency"))
+    colours, notes = _colours(image, grey=layout.channels <= 2)
+    reduced = colours.transform is not None and not colours.srgb
+    dtype = BYTES if reduced else DEEP
+    pixels = empty((image.height, image.width, 1 if colours.grey else 3), dtype)
+    alpha = empty((image.height, image.width), dtype) if image.has_transparency_data else None
+    if reduced:
+        _fill(pixels, alpha, colours, (image_of(eight_bits(strip)) for strip in strips))
+        return pixels, alpha, (NOTE_EIGHT_BITS, *notes)
+    top = 0
+    for strip in strips:
+        rows = slice(top, top + strip.shape[0])
+        pixels[rows] = strip[:, :, : pixels.shape[2]]
+        if alpha is not None:
+            alpha[rows] = strip[:, :, -1]
+        top = rows.stop
+    return pixels, alpha, notes
+
+
+def _with_alpha(strips: Iterator[deep.Samples], key: object) -> Iterator[deep.Samples]:
+    """`key`: a PNG's colour or level that is transparent (W3C PNG, 11.3.1.1), where it has one."""
+    for strip in strips:
+        if not isinstance(key, int | tuple):
+            yield strip
+            continue
+        hidden = (strip == np.array(key)).all(axis=2, keepdims=True)
+        yield np.concatenate((strip, np.where(hidden, 0, most(DEEP)).astype(np.uint16)), axis=2)
 
 
 def _exif(image: Image.Image, data: bytes | mmap) -> bytes:
@@ -194,6 +243,8 @@ def _libjpeg(data: bytes | mmap, mode: str, pixels: Pixels) -> bool:
 
 
 Strips = Iterator[Image.Image]  # from top to bottom, over the whole width
+Decoded = tuple[Pixels, Alpha | None, tuple[str, ...]]
+Again = Callable[[], Image.Image]
 
 
 def _slices(pixels: Pixels) -> Strips:
@@ -214,10 +265,16 @@ class Colours:
     grey: bool
     transform: ImageCms.ImageCmsTransform | None
 
+    @property
+    def srgb(self) -> bool:
+        """Whether the transform leaves all colours as they are, give or take SAME levels."""
+        level = np.arange(0, 256, 15, dtype=np.uint8)  # 18 of them
+        tried = level[None, :, None] if self.grey else np.stack(np.meshgrid(level, level, level), -1).reshape(18, -1, 3)
+        converted = self.convert(image_of(tried))
+        return int(np.abs(converted.astype(np.int16) - tried).max()) <= SAME
+
     def convert(self, strip: Image.Image) -> Pixels:
         """(h, w, 1 or 3), from mode L, RGB or CMYK."""
-        if self.grey and strip.mode != "L":  # deep grey with alpha, which Pillow has read as three equal colours
-            strip = strip.convert("L")
         if self.transform:
             strip = self.transform.apply(strip)
         if self.grey:
@@ -226,15 +283,14 @@ class Colours:
         return np.asarray(rgb(strip))
 
 
-def _colours(image: Image.Image, data: bytes | mmap, info: ImageInfo) -> tuple[Colours, tuple[str, ...]]:
+def _colours(image: Image.Image, *, grey: bool = False) -> tuple[Colours, tuple[str, ...]]:
     """From the image's mode, which in some formats is known only when it has been loaded."""
     if image.mode in STRANGE:
         raise UnsupportedFormat("The picture's kind of colours is not supported.")
-    deep = info.format == "png" and data[24] == 16  # IHDR's bit depth
-    notes = [NOTE_EIGHT_BITS] if deep else []
+    notes = []
     if image.format in FRAMES and getattr(image, "n_frames", 1) > 1:
         notes.append(FRAMES[image.format])
-    grey = image.mode in GREYS or image.mode.startswith("I") or (deep and data[25] == GREY_ALPHA)
+    grey = grey or image.mode in GREYS or image.mode.startswith("I")
     profile = image.info.get("icc_profile")
     if image.mode == "CMYK" and not profile:
         notes.append(NOTE_CMYK)
@@ -272,11 +328,9 @@ def _fill(pixels: Pixels, alpha: Alpha | None, colours: Colours, strips: Strips)
 
 def _split(image: Image.Image) -> tuple[Image.Image, Image.Image | None]:
     """Colours of mode L, RGB or CMYK, and alpha of mode L where the source has any."""
-    if image.mode.startswith("I"):  # 16-bit grey, which Pillow's own conversion would clip instead of shift
+    if image.mode.startswith("I"):  # grey of 32 bits, or with a sign, which Pillow's own conversion would clip
         samples = np.asarray(image).astype(np.int32)
-        grey = Image.fromarray((samples >> 8).clip(0, 255).astype(np.uint8))
-        clear = image.info.get("transparency")
-        return grey, None if clear is None else Image.fromarray(np.where(samples == clear, 0, 255).astype(np.uint8))
+        return Image.fromarray((samples >> 8).clip(0, 255).astype(np.uint8)), None
     alpha = image.convert("RGBA").getchannel("A") if image.has_transparency_data else None
     if image.mode in GREYS:
         return image.convert("L"), alpha

@@ -87,9 +87,14 @@ def pack(rows: Rows, above: NDArray[np.uint8], step: int, *, last: bool) -> Stri
     return Strip(method.compress(chunk.data, last=last), isal_zlib.adler32(chunk.data), chunk.size)
 
 
-def pack_differences(rows: Rows, step: int) -> Strip:
-    """A stream of its own of what the filter SUB leaves, without the filter's number: a TIFF's predictor 2."""
-    chunk = np.ascontiguousarray(filtered(rows, rows[0], step, SUB)[:, 1:])
+def pack_differences(rows: NDArray[np.uint8 | np.uint16], step: int) -> Strip:
+    """A stream of its own of a TIFF's predictor 2: (rows, samples) less those of the pixel before, `step` samples back.
+
+    16 bits are subtracted as such, then the low byte comes first.
+    """
+    differences = rows.astype(rows.dtype.newbyteorder("<"))
+    differences[:, step:] -= rows[:, :-step]
+    chunk = differences.view(np.uint8)
     part = np.ascontiguousarray(chunk[: max(1, SAMPLE_BYTES // chunk.shape[1]), :SAMPLE_BYTES])
     method = chosen(part.data, len(NEAR.compress(part.data)), len(THOROUGH.compress(part.data)))
     return Strip(method.compress(chunk.data), isal_zlib.adler32(chunk.data), chunk.size)

@@ -15,10 +15,9 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from tessera_engine.derived import Filtered
-from tessera_engine.picture import Pixels, Raster, quantised
+from tessera_engine.picture import Floats, Pixels, Raster, levels, most, quantised
 from tessera_engine.tiling import mirrored
 
 SIDE = 8  # pixels of a block; also the halo: no block that covers a pixel reaches further; divides STRIP, COLUMNS
@@ -33,8 +32,6 @@ BIAS = 0.86  # ... where it is below its average: measured on white noise over 8
 GRAIN = 1.0  # level: less is no noise; good photographs have it
 MOST = 60.0  # levels; more is a picture of noise
 UNCLIPPED = (3, 252)  # levels; noise that black or white has cut off says nothing
-
-Floats = NDArray[np.float32]
 
 
 def _cosines() -> Floats:
@@ -65,9 +62,9 @@ def denoised(source: Raster, strength: int, done: Callable[[int], None]) -> Rast
     share = np.float32(strength / 100)
 
     def change(window: Pixels, top: int) -> Pixels:
-        inner = window[SIDE:-SIDE].astype(np.float32)
+        inner = levels(window[SIDE:-SIDE])
         clean = inner + (removed(window, sigma) - inner) * share
-        return quantised(clean)
+        return quantised(clean, window.dtype)
 
     return Filtered(source, done, change, SIDE)
 
@@ -91,9 +88,10 @@ def deviations(pixels: Pixels) -> Floats:
     inner = pixels[: rows * SIDE, : columns * SIDE]
     if not inner.size:
         return np.empty(0, np.float32)
-    blocks = inner.reshape(rows, SIDE, columns, SIDE, -1).transpose(0, 2, 4, 1, 3).reshape(rows * columns, -1, SIDE**2)
-    lowest, highest = blocks.min(axis=(1, 2)), blocks.max(axis=(1, 2))
-    blocks = blocks[(lowest >= UNCLIPPED[0]) & (highest <= UNCLIPPED[1])].astype(np.float32)
+    whole = inner.reshape(rows, SIDE, columns, SIDE, -1).transpose(0, 2, 4, 1, 3).reshape(rows * columns, -1, SIDE**2)
+    lowest, highest = whole.min(axis=(1, 2)), whole.max(axis=(1, 2))
+    step = most(pixels.dtype) // 255
+    blocks = levels(whole[(lowest >= UNCLIPPED[0] * step) & (highest <= UNCLIPPED[1] * step)])
     if blocks.shape[1] == 3:
         blocks = DECORRELATED @ blocks
     fine: Floats = blocks @ COSINES[FREQUENCY >= FINE].T
@@ -107,7 +105,7 @@ def removed(window: Pixels, sigma: float) -> Floats:
     clean = np.empty((rows, width, channels), np.float32)
     for left in range(0, width, COLUMNS):
         wide = min(COLUMNS, width - left)
-        part = window[:, mirrored(left - SIDE, wide + 2 * SIDE, width)].astype(np.float32)
+        part = levels(window[:, mirrored(left - SIDE, wide + 2 * SIDE, width)])
         planes = np.moveaxis(part @ DECORRELATED.T if channels == 3 else part, 2, 0)
         inner = np.moveaxis(_planes(planes, sigma), 0, 2)[SIDE : SIDE + rows, SIDE : SIDE + wide]
         clean[:, left : left + wide] = inner @ DECORRELATED if channels == 3 else inner

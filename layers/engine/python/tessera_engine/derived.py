@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tessera_engine.picture import STRIP, Alpha, Band, Picture, Pixels, Raster, gathered
+from tessera_engine.picture import STRIP, Alpha, Band, Depth, Picture, Pixels, Raster, gathered
 from tessera_engine.tiling import mirrored
 
 
@@ -37,6 +37,10 @@ class Derived(ABC):
     @property
     def has_alpha(self) -> bool:
         return self.source.has_alpha
+
+    @property
+    def dtype(self) -> Depth:
+        return self.source.dtype
 
     @abstractmethod
     def bands(self) -> Iterator[Band]: ...
@@ -67,7 +71,7 @@ class Filtered(Derived):
 
 def windows(source: Raster, halo: int) -> Iterator[tuple[int, Pixels, Alpha | None]]:
     """First row, (rows + 2 * halo, w, c) pixels, and the (rows, w) alpha of strip after strip."""
-    kept = np.empty((0, source.width, source.channels + source.has_alpha), np.uint8)
+    kept = np.empty((0, source.width, source.channels + source.has_alpha), source.dtype)
     first = top = 0  # the numbers of the first kept row, and of the next strip's
     for band in source.bands():
         kept = np.concatenate((kept, band.samples()))

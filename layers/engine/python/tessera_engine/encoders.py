@@ -1,4 +1,7 @@
-"""Bands of rows in, a file out. JPEG, PNG and TIFF hold a few bands at a time; the others hold the whole picture."""
+"""Bands of rows in, a file out. JPEG, PNG and TIFF hold a few bands at a time; the others hold the whole picture.
+
+PNG and TIFF have the samples' own depth; for the others 16 bits are reduced to 8.
+"""
 
 from __future__ import annotations
 
@@ -7,12 +10,11 @@ from collections.abc import Iterator
 from io import BytesIO
 from typing import Any, BinaryIO, Protocol
 
-import numpy as np
 from PIL import Image
 from tessera.recipe import Chroma, Encode, ImageFormat
 
 from tessera_engine.metadata import Tags
-from tessera_engine.picture import Band, Pixels, Raster, flattened
+from tessera_engine.picture import BYTES, Band, Depth, Pixels, Raster, eight_bits, flattened, image_of
 from tessera_engine.png import Extras, PngWriter
 from tessera_engine.rows import Cutter
 from tessera_engine.tiff import TiffEncoder
@@ -20,7 +22,8 @@ from tessera_engine.tiff import TiffEncoder
 # Pixels on a side. JPEG: libjpeg's JPEG_MAX_DIMENSION; WebP: 14 bits; AVIF: what libavif reads unless it is told
 # otherwise; PNG and TIFF: 31 bits, never reached.
 MAX_SIDE: dict[ImageFormat, int] = {"jpeg": 65_500, "png": 2**31 - 1, "webp": 16_383, "avif": 32_768, "tiff": 2**31 - 1}
-TIFF_PIXELS = 1_000_000_000  # its offsets have 32 bits, and a pixel that does not shrink has 4 bytes
+TIFF_BYTES = 4_000_000_000  # its offsets have 32 bits; a pixel that does not shrink has four samples
+DEEP_FORMATS: frozenset[ImageFormat] = frozenset({"png", "tiff"})  # which are written with 16 bits per sample
 
 # 4:4:4 costs a third more bytes for 0.5 dB at 49 dB: an enlargement has little colour detail below two pixels.
 MCU: dict[Chroma, int] = {"4:2:0": 16, "4:2:2": 8, "4:4:4": 8}  # rows of a JPEG's smallest coded unit; of grey 8
@@ -51,7 +54,7 @@ def encoder(sink: BinaryIO, raster: Raster, options: Encode, tags: Tags) -> Enco
     return WholeEncoder(sink, raster, options, tags)
 
 
-def most_pixels(options: Encode) -> int | None:
+def most_pixels(options: Encode, dtype: Depth = BYTES) -> int | None:
     """What an encoder takes that holds the picture at once: 1.5 GB in all. None for those that do not."""
     match options.format:
         case "webp":  # 11 bytes for a pixel, 18 where nothing is lost
@@ -61,7 +64,7 @@ def most_pixels(options: Encode) -> int | None:
         case "jpeg" if options.progressive:  # 8 bytes, 11 at 4:4:4
             return 128_000_000
         case "tiff":
-            return TIFF_PIXELS
+            return TIFF_BYTES // (4 * dtype.itemsize)
     return None
 
 
@@ -69,7 +72,8 @@ class PngEncoder:
     def __init__(self, sink: BinaryIO, raster: Raster, tags: Tags) -> None:
         channels = raster.channels + raster.has_alpha
         extras = Extras(exif=tags.exif, xmp=tags.xmp, dpi=tags.dpi)
-        self.writer = PngWriter(sink, raster.width, raster.height, channels, extras=extras)
+        depth = 8 * raster.dtype.itemsize
+        self.writer = PngWriter(sink, raster.width, raster.height, channels, depth, extras=extras)
 
     def write(self, band: Band) -> None:
         self.writer.write(band.samples())
@@ -94,7 +98,7 @@ class JpegEncoder:
         self.cutter = Cutter((8 if raster.channels == 1 else MCU[options.chroma]) * UNITS, raster.height)
 
     def write(self, band: Band) -> None:
-        for strip in self.cutter.cut(flattened(band)):
+        for strip in self.cutter.cut(eight_bits(flattened(band))):
             self._add(strip)
 
     def finish(self) -> None:
@@ -138,7 +142,7 @@ class WholeEncoder:
         self.rows = 0
 
     def write(self, band: Band) -> None:
-        part = image_of(flattened(band) if self.flat else band.samples())
+        part = image_of(eight_bits(flattened(band) if self.flat else band.samples()))
         self.image.paste(part if part.mode == self.image.mode else part.convert(self.image.mode), (0, self.rows))
         self.rows += band.pixels.shape[0]
 
@@ -169,11 +173,6 @@ def written(tags: Tags) -> dict[str, Any]:
     """As Pillow's encoders take it; those without a field for the density take no notice of it."""
     given = {"exif": tags.exif, "xmp": tags.xmp, "dpi": tags.dpi}
     return {name: value for name, value in given.items() if value}
-
-
-def image_of(samples: Pixels) -> Image.Image:
-    """A Pillow image of mode L, LA, RGB or RGBA from (h, w, 1..4)."""
-    return Image.fromarray(np.ascontiguousarray(samples[:, :, 0] if samples.shape[2] == 1 else samples))
 
 
 def segments(jpeg: bytes | bytearray) -> Iterator[tuple[int, int, int]]:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from tessera_engine import tiling
-from tessera_engine.picture import Alpha, AlphaRows, Band, Picture, Pixels, gathered
+from tessera_engine.picture import Alpha, AlphaRows, Band, Depth, Picture, Pixels, gathered
 
 
 @dataclass(frozen=True)
@@ -36,10 +36,13 @@ class Enlargement:
         return self.alpha is not None
 
     @property
+    def dtype(self) -> Depth:
+        return self.pixels.dtype
+
+    @property
     def borders(self) -> tuple[int, ...]:
         """Columns of the enlargement at which a tile begins, the first one's apart."""
-        height, width, _ = self.pixels.shape
-        first_row = tiling.layout(self.network, width, height, tile=self.tile)[0]
+        first_row = tiling.layout(self.network, self.pixels, tile=self.tile)[0]
         return tuple(region.left * self.network.scale for region in first_row[1:])
 
     def bands(self) -> Iterator[Band]:

@@ -11,7 +11,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from tessera_engine.errors import NetworkFault, NotFinite
-from tessera_engine.picture import Pixels
+from tessera_engine.picture import Pixels, most
 
 if TYPE_CHECKING:
     from tessera_engine.tiling import Network
@@ -37,4 +37,4 @@ def enlarge(network: Network, tile: Pixels) -> Pixels:
 def plausible(tile: Pixels, enlarged: Pixels) -> bool:
     if enlarged.min() != enlarged.max():
         return True
-    return int(tile.max()) - int(tile.min()) < CONTRAST
+    return int(tile.max()) - int(tile.min()) < CONTRAST * most(tile.dtype) // 255

@@ -14,12 +14,14 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 from tessera_engine.errors import CorruptImage, UnsupportedFormat
+from tessera_engine.picture import BYTES, DEEP, Depth
 
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 JPEG_FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}  # SOF0-15; DHT, JPG and DAC share the range
 JPEG_BARE = frozenset({0x01, *range(0xD0, 0xD9)})  # TEM, RST0-7, SOI: markers without a length
 
 TIFF_SIZES = {256: "width", 257: "height"}
+TIFF_BITS = 258  # BitsPerSample: a SHORT for every channel
 TIFF_TYPES = {3: "H", 4: "I"}  # SHORT and LONG
 HEIF_HEAD = 64 * 1024  # bytes within which the properties are looked for
 MAX_BRANDS = 32  # a file has a handful
@@ -37,15 +39,23 @@ ALL: frozenset[SourceFormat] = frozenset(get_args(SourceFormat)) - (frozenset() 
 
 @dataclass(frozen=True)
 class ImageInfo:
-    """As stored: an EXIF orientation has not been applied to width and height."""
+    """As stored: an EXIF orientation has not been applied to width and height.
+
+    `depth`: bits of a sample as they are read, 16 for PNG and TIFF that have 16 and 8 for everything else.
+    """
 
     format: SourceFormat
     width: int
     height: int
+    depth: int = 8
 
     @property
     def pixels(self) -> int:
         return self.width * self.height
+
+    @property
+    def dtype(self) -> Depth:
+        return DEEP if self.depth == 16 else BYTES
 
 
 def probe(data: bytes, formats: Set[SourceFormat] = WEB) -> ImageInfo:
@@ -94,7 +104,8 @@ def _png(data: bytes) -> ImageInfo:
     kind, width, height = struct.unpack_from(">4sII", data, 12)
     if kind != b"IHDR":
         raise CorruptImage("The PNG does not begin with its header.")
-    return ImageInfo("png", width, height)
+    (depth,) = struct.unpack_from("B", data, 24)
+    return ImageInfo("png", width, height, 16 if depth == 16 else 8)
 
 
 def _jpeg(data: bytes) -> ImageInfo:
@@ -151,13 +162,18 @@ def _tiff(data: bytes) -> ImageInfo:
     (place,) = struct.unpack_from(f"{order}I", data, 4)
     (count,) = struct.unpack_from(f"{order}H", data, place)
     sizes: dict[str, int] = {}
+    bits = 1
     for number in range(count):
-        tag, kind, length = struct.unpack_from(f"{order}HHI", data, place + 2 + 12 * number)
+        entry = place + 2 + 12 * number
+        tag, kind, length = struct.unpack_from(f"{order}HHI", data, entry)
         if tag in TIFF_SIZES and length == 1 and kind in TIFF_TYPES:
-            (sizes[TIFF_SIZES[tag]],) = struct.unpack_from(order + TIFF_TYPES[kind], data, place + 10 + 12 * number)
+            (sizes[TIFF_SIZES[tag]],) = struct.unpack_from(order + TIFF_TYPES[kind], data, entry + 8)
+        if tag == TIFF_BITS:
+            at = entry + 8 if length <= 2 else struct.unpack_from(f"{order}I", data, entry + 8)[0]
+            (bits,) = struct.unpack_from(f"{order}H", data, at)
     if len(sizes) < 2:
         raise CorruptImage("The TIFF does not say how large it is.")
-    return ImageInfo("tiff", **sizes)
+    return ImageInfo("tiff", **sizes, depth=16 if bits == 16 else 8)
 
 
 def _avif(data: bytes) -> ImageInfo:

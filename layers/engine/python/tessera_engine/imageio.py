@@ -14,7 +14,7 @@ from tessera_engine.encoders import MAX_SIDE, encoder, most_pixels
 from tessera_engine.errors import Misfit, PictureError, TooManyPixels
 from tessera_engine.header import ImageInfo
 from tessera_engine.metadata import Origin
-from tessera_engine.picture import Picture
+from tessera_engine.picture import BYTES, Depth, Picture
 
 NOTE_METADATA = "The picture's metadata could not be carried over."
 
@@ -33,16 +33,16 @@ def check_limits(info: ImageInfo, recipe: Recipe, limits: Limits) -> Size:
             f"The picture has {info.width} x {info.height} pixels; at most {limits.max_input_pixels:,} are accepted."
         )
     try:
-        check_sizes(info.width, info.height, recipe, limits)
+        check_sizes(info.width, info.height, recipe, limits, info.dtype)
     except PictureError as error:
         with suppress(PictureError):
-            check_sizes(info.height, info.width, recipe, limits)
+            check_sizes(info.height, info.width, recipe, limits, info.dtype)
             return info.height, info.width
         raise error
     return info.width, info.height
 
 
-def check_sizes(width: int, height: int, recipe: Recipe, limits: Limits) -> None:
+def check_sizes(width: int, height: int, recipe: Recipe, limits: Limits, dtype: Depth = BYTES) -> None:
     """The same for an upright picture, after every step; a file's own limits count for what is written."""
     across, down = width, height
     target = recipe.encode()
@@ -55,7 +55,7 @@ def check_sizes(width: int, height: int, recipe: Recipe, limits: Limits) -> None
                     f"at most {limits.max_output_pixels:,} are made."
                 )
             if isinstance(operation, Encode):
-                _check_file(across, down, target, _becoming(recipe))
+                _check_file(across, down, target, _becoming(recipe), dtype)
     except DoesNotFit as error:
         raise Misfit(str(error)) from error
 
@@ -65,8 +65,8 @@ def _becoming(recipe: Recipe) -> str:
     return f"Enlarged {scale} times " if scale > 1 else "As asked for, "
 
 
-def _check_file(width: int, height: int, target: Encode, becoming: str) -> None:
-    kind, most = target.format.upper(), most_pixels(target)
+def _check_file(width: int, height: int, target: Encode, becoming: str, dtype: Depth) -> None:
+    kind, most = target.format.upper(), most_pixels(target, dtype)
     if max(width, height) > MAX_SIDE[target.format]:
         raise TooManyPixels(
             f"{becoming}it would be {width} x {height} pixels; a {kind} ends at {MAX_SIDE[target.format]:,} on a side."

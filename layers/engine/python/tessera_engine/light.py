@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from tessera_engine.derived import Filtered
-from tessera_engine.picture import Picture, Pixels, Raster, quantised
+from tessera_engine.picture import Floats, Picture, Pixels, Raster, levels, most, quantised
 from tessera_engine.preview import Preview
 
 SAMPLE = 512  # pixels on the longer side of the small picture
@@ -26,8 +26,6 @@ EDGE = 0.05  # of full brightness: a step above that is an edge, and is kept
 BRIGHT = 0.34  # mean illumination of a picture that has light enough; on a logarithmic scale, as eyes see it
 GAMMA = 0.4  # the least: what is at 5 % comes to 30 %
 DARKEST = 0.03  # illumination; below that a gain would show nothing but noise
-
-Floats = NDArray[np.float32]
 
 
 @dataclass(frozen=True)
@@ -70,13 +68,13 @@ def lit(source: Raster, intensity: float, done: Callable[[int], None]) -> Raster
     def change(pixels: Pixels, top: int) -> Pixels:
         light = np.maximum(illumination.read(largest(pixels), top, source.height), np.float32(DARKEST))
         gain = light ** np.float32(gamma - 1)
-        return quantised(pixels * gain[:, :, None])
+        return quantised(levels(pixels) * gain[:, :, None], pixels.dtype)
 
     return Filtered(source, done, change)
 
 
 def sample(source: Raster, done: Callable[[int], None]) -> Picture:
-    """The source at SAMPLE pixels on its longer side, not enlarged."""
+    """The source at SAMPLE pixels on its longer side, not enlarged, in 8 bits."""
     preview = Preview(source, SAMPLE)
     for band in source.bands():
         done(0)
@@ -102,7 +100,7 @@ def exponent(small: Picture, intensity: float) -> float:
 
 def largest(pixels: Pixels) -> Floats:
     """(h, w, c) to (h, w), 0..1."""
-    value: Floats = pixels.max(axis=2).astype(np.float32) / np.float32(255)
+    value: Floats = pixels.max(axis=2).astype(np.float32) / np.float32(most(pixels.dtype))
     return value
 
 

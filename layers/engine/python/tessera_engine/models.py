@@ -11,7 +11,7 @@ import hashlib
 import importlib.util
 import os
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import ClassVar, Literal
@@ -22,6 +22,7 @@ from tessera_engine.catalogue import File
 from tessera_engine.cores import multiplies_bytes
 from tessera_engine.errors import ModelUnavailable
 from tessera_engine.own import OwnWeights
+from tessera_engine.picture import BYTES, Depth
 from tessera_engine.tiling import Network
 
 StandIn = Literal["allow", "refuse"]
@@ -52,7 +53,9 @@ def precision() -> str:
 class Weights:
     """One file of `weights/`, which enlarges `scale` times and reads `halo` pixels around what it enlarges.
 
-    `quick` is the same network in 8-bit integers, for processors that are quicker with those.
+    `quick` is the same network in 8-bit integers, for processors that are quicker with those. `graph` is another file,
+    with its SHA-256, that has the layers for this one's constants; `deep` is the same network by such a graph, for 16
+    bits per sample.
     """
 
     file: str
@@ -61,6 +64,8 @@ class Weights:
     halo: int
     pixel_bytes: int  # of activations to one pixel of the input
     quick: Weights | None = None
+    deep: Weights | None = None
+    graph: tuple[str, str] | None = None
     exact: ClassVar = True  # the halo is all that the network sees
     generative: ClassVar[bool] = False  # trained on differences of pixels alone
 
@@ -83,15 +88,25 @@ class Weights:
     @property
     def obstacle(self) -> str:
         """Why this cannot run here; empty when it can."""
-        return "" if (WEIGHTS / self.file).is_file() else f"{self.file} is missing"
+        deep = self.deep and self.deep.obstacle
+        names = [self.file, *(self.graph or ())[:1]]
+        return deep or next((f"{name} is missing" for name in names if not (WEIGHTS / name).is_file()), "")
 
     def load(self) -> Network:
         """ValueError when the file's bytes are not the listed ones."""
         chosen = self.fitting
-        data = (WEIGHTS / chosen.file).read_bytes()
-        if hashlib.sha256(data).hexdigest() != chosen.sha256:
-            raise ValueError(f"{chosen.file} is not the file that the catalogue lists")
-        return onnx.load(data, chosen.scale, chosen.halo)
+        data = shipped(chosen.file, chosen.sha256)
+        if chosen.graph is None:
+            return onnx.load(data, chosen.scale, chosen.halo)
+        return onnx.load(shipped(*chosen.graph), chosen.scale, chosen.halo, data)
+
+
+def shipped(name: str, sha256: str) -> bytes:
+    """A file of `weights/`. ValueError when its bytes are not the listed ones."""
+    data = (WEIGHTS / name).read_bytes()
+    if hashlib.sha256(data).hexdigest() != sha256:
+        raise ValueError(f"{name} is not the file that the catalogue lists")
+    return data
 
 
 @dataclass(frozen=True)
@@ -191,12 +206,19 @@ class Choice:
 
 
 PIXEL_BYTES = {2: 415, 4: 620}  # measured, see docs/performance.md
+DEEP_PIXEL_BYTES = {2: 475, 4: 740}
+DEEP_GRAPHS = {  # training/deep.py
+    2: ("m6c48-x2-16.onnx", "f3e11e0d2d4829d6774a673bc810fa6068ea9788fd38e66190821b1a92ad97c0"),
+    4: ("m6c48-x4-16.onnx", "6defe1e2f3f16ff408ece3f499b3229df45769f7a6d869103d42e93378580dba"),
+}
 
 
 def _shipped(name: str, scale: int, sha256: str, quick: str) -> Weights:
     """M6C48 in floating point, and `quick`, its partner in 8-bit integers."""
     integers = Weights(f"{name}-x{scale}-int8.onnx", quick, scale, halo=8, pixel_bytes=PIXEL_BYTES[scale])
-    return Weights(f"{name}-x{scale}.onnx", sha256, scale, halo=8, pixel_bytes=PIXEL_BYTES[scale], quick=integers)
+    floats = Weights(f"{name}-x{scale}.onnx", sha256, scale, halo=8, pixel_bytes=PIXEL_BYTES[scale])
+    deep = replace(floats, pixel_bytes=DEEP_PIXEL_BYTES[scale], graph=DEEP_GRAPHS[scale])
+    return replace(floats, quick=integers, deep=deep)
 
 
 FIDELITY = Model(
@@ -362,6 +384,14 @@ def checked(file: File) -> bytes:
     data = (catalogue.cache_directory() / file.name).read_bytes()
     file.check(data)
     return data
+
+
+def fit(choice: Choice, dtype: Depth) -> Choice:
+    """With the weights for samples of that depth; a network on PyTorch takes either."""
+    if dtype == BYTES:
+        return choice
+    passes = ((isinstance(weights, Weights) and weights.deep) or weights for weights in choice.passes)
+    return replace(choice, passes=tuple(passes))
 
 
 @cache

@@ -104,7 +104,7 @@ def carry_out(
         picture, notes = sandbox.decode(source, info, max_pixels=limits.max_input_pixels, check=lambda: listener(0.0))
     else:
         picture, notes = decoding.decode(source, info)
-    check_sizes(picture.width, picture.height, recipe, limits)
+    check_sizes(picture.width, picture.height, recipe, limits, picture.dtype)
     meter = Meter(effort(recipe, picture.width, picture.height, stand_in), listener)
     encoded = BytesIO()
     tools = Tools(stand_in, meter.add, sink or encoded, memory)

@@ -27,7 +27,7 @@ RELATIVE_COLORIMETRIC = 1
 INCHES = 0.0254  # metres
 ZLIB_HEADER = b"\x78\x01"  # RFC 1950: deflate, 32 KiB window, quick
 
-Samples = NDArray[np.uint8] | NDArray[np.uint16]  # (rows, width, 1..4), full range
+Samples = NDArray[np.uint8 | np.uint16]  # (rows, width, 1..4), full range
 
 
 @dataclass(frozen=True)

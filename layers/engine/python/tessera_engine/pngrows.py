@@ -12,8 +12,10 @@ import zlib
 from collections.abc import Iterator
 from mmap import mmap
 
+import numpy as np
 from PIL import Image, ImagePalette, PngImagePlugin
 
+from tessera_engine.deep import Layout, Samples
 from tessera_engine.errors import CorruptImage
 
 Data = bytes | mmap
@@ -27,10 +29,15 @@ TOO_SHORT = "The picture is damaged or incomplete."
 
 def readable(image: Image.Image, data: Data) -> bool:
     """Whether the image, opened from `data` and not loaded, is a PNG of 8 bits, not interlaced, not animated."""
+    return in_rows(image, data) and data[24] == 8 and image.mode in MODES  # IHDR's bit depth
+
+
+def in_rows(image: Image.Image, data: Data) -> bool:
+    """Whether it is a PNG, not interlaced, not animated."""
     if not isinstance(image, PngImagePlugin.PngImageFile) or image.is_animated:
         return False
-    depth, interlaced = data[24], data[28]  # of IHDR, which comes first
-    return depth == 8 and not interlaced and image.mode in MODES
+    interlaced = data[28]  # of IHDR, which comes first
+    return not interlaced
 
 
 def strips(image: Image.Image, data: Data, height: int) -> Iterator[Image.Image]:
@@ -43,14 +50,27 @@ def strips(image: Image.Image, data: Data, height: int) -> Iterator[Image.Image]
     above = bytes(row)
     for top in range(0, image.height, height):
         count = min(height, image.height - top)
-        filtered = b"\0" + above + stream.read(count * (1 + row))  # 0: not filtered; else each row says how it is
-        copied = zlib.compress(filtered, STORED)
+        copied = stream.rows(count, row, above)
         strip = Image.frombytes(image.mode, (image.width, count + 1), copied, "zip", image.mode)
         above = strip.crop((0, count, image.width, count + 1)).tobytes()
         if image.palette:
             strip.palette = ImagePalette.raw(image.palette.rawmode or "RGB", bytes(image.palette.palette))
         strip.info = image.info
         yield strip.crop((0, 1, image.width, count + 1))
+
+
+def deep_strips(image: Image.Image, data: Data, layout: Layout, height: int) -> Iterator[Samples]:
+    """The same of 16 bits per sample, of which each raw mode of the layout keeps a part."""
+    row = image.width * layout.channels * 2
+    stream = _Stream(data)
+    above = bytes(row)
+    for top in range(0, image.height, height):
+        count = min(height, image.height - top)
+        copied = stream.rows(count, row, above)
+        size = (image.width, count + 1)
+        strip = layout.combined([Image.frombytes(layout.mode, size, copied, "zip", raw) for raw in layout.raw])
+        above = strip[-1].astype(">u2").tobytes()
+        yield np.ascontiguousarray(strip[1:])
 
 
 def late_exif(data: Data) -> bytes:
@@ -76,6 +96,11 @@ class _Stream:
         self.portions = _portions(data)
         self.inflater = zlib.decompressobj()
         self.waiting = b""  # which was not inflated yet
+
+    def rows(self, count: int, row: int, above: bytes) -> bytes:
+        """The next rows of `row` bytes behind the one above them, in a stream of their own."""
+        filtered = b"\0" + above + self.read(count * (1 + row))  # 0: not filtered; else each row says how it is
+        return zlib.compress(filtered, STORED)
 
     def read(self, count: int) -> bytes:
         got = bytearray()

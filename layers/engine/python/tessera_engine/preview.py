@@ -1,11 +1,10 @@
-"""A small picture of a large one, made while the large one's bands go by."""
+"""A small picture of a large one, in 8 bits, made while the large one's bands go by."""
 
 from __future__ import annotations
 
 from PIL import Image
 
-from tessera_engine.encoders import image_of
-from tessera_engine.picture import Band, Picture, Raster, from_image
+from tessera_engine.picture import Band, Picture, Raster, eight_bits, from_image, image_of
 from tessera_engine.rows import Cutter
 
 GAP = 3.0  # the picture is first averaged down to GAP times its final size, then resampled; Pillow's `reducing_gap`
@@ -26,7 +25,7 @@ class Preview:
 
     def write(self, band: Band) -> None:
         for rows in self.cutter.cut(band.samples()):
-            part = image_of(rows)
+            part = image_of(eight_bits(rows))
             if part.mode in ("LA", "RGBA") and self.size != self.full:  # transparent pixels weigh nothing
                 part = part.convert("La" if part.mode == "LA" else "RGBa")
             self.parts.append(part.reduce(self.factor) if max(self.factor) > 1 else part)

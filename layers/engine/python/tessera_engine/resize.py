@@ -11,8 +11,7 @@ from PIL import Image
 from tessera.sizes import Box, Size
 
 from tessera_engine.derived import Derived
-from tessera_engine.encoders import image_of
-from tessera_engine.picture import STRIP, Band
+from tessera_engine.picture import BYTES, STRIP, Band, Floats, Pixels, image_of, levels, most, quantised
 
 # Pillow's own radii, in pixels of the larger of the two grids (its Resample.c).
 RADIUS = {Image.Resampling.BOX: 0.5, Image.Resampling.LANCZOS: 3.0}
@@ -27,7 +26,8 @@ class Resampled(Derived):
 
     Lanczos with three lobes, on the samples as they are stored (sRGB's curve), alpha premultiplied. Light does not add
     up so, but what a network has enlarged was learnt from pictures that were reduced in sRGB. Each of the two
-    directions rounds to bytes, across first. Memory: the rows that one output row needs, and STRIP rows of output.
+    directions rounds to bytes, across first; 16 bits are rounded once, at the end. Memory: the rows that one output row
+    needs, and STRIP rows of output.
     """
 
     size: Size
@@ -51,7 +51,7 @@ class Resampled(Derived):
             start, at = max(at, first), at + band.pixels.shape[0]
             if not rows.shape[0]:
                 continue
-            window.add(start, self._across(image_of(rows)))
+            window.add(start, self._across(image_of(rows)) if rows.dtype == BYTES else self._deep_across(rows))
             while made < self.height and (step := self._possible(made, window.end)):
                 self.done(0)
                 yield self._down(window, made, made + step)
@@ -62,14 +62,25 @@ class Resampled(Derived):
         rows = rows.convert(PREMULTIPLIED.get(rows.mode, rows.mode))
         return rows.resize((self.width, rows.height), self.filter, (self.box[0], 0, self.box[2], rows.height))
 
+    def _deep_across(self, rows: Pixels) -> Image.Image:
+        """Mode F, with a pixel's samples side by side: from here on every column is for itself."""
+        floats = premultiplied(levels(rows)) if self.has_alpha else levels(rows)
+        planes = (Image.fromarray(np.ascontiguousarray(plane)) for plane in np.moveaxis(floats, 2, 0))
+        wide = np.stack([np.asarray(self._across(plane)) for plane in planes], axis=2)
+        return Image.fromarray(wide.reshape(rows.shape[0], -1))
+
     def _down(self, window: Window, top: int, bottom: int) -> Band:
         part = window.image()
         share = (self.box[3] - self.box[1]) / self.height
         upper, lower = (self.box[1] + row * share - window.start for row in (top, bottom))
-        box = (0, max(0.0, upper), self.width, min(float(part.height), lower))
-        part = part.resize((self.width, bottom - top), self.filter, box)
-        samples = np.asarray(part.convert(STRAIGHT.get(part.mode, part.mode)))
-        samples = samples.reshape(bottom - top, self.width, self.channels + self.has_alpha)
+        box = (0, max(0.0, upper), part.width, min(float(part.height), lower))
+        part = part.resize((part.width, bottom - top), self.filter, box)
+        shape = (bottom - top, self.width, self.channels + self.has_alpha)
+        if part.mode == "F":
+            floats = np.asarray(part).reshape(shape)
+            samples = quantised(straight(floats) if self.has_alpha else floats, self.dtype)
+        else:
+            samples = np.asarray(part.convert(STRAIGHT.get(part.mode, part.mode))).reshape(shape)
         return Band(samples[:, :, : self.channels], samples[:, :, -1] if self.has_alpha else None)
 
     def _possible(self, top: int, have: int) -> int:
@@ -89,6 +100,19 @@ class Resampled(Derived):
         middles = (self.box[1] + (row + 0.5) * share for row in (top, bottom - 1))
         first, last = middles
         return max(0, math.floor(first - reach)), min(self.source.height, math.ceil(last + reach))
+
+
+def premultiplied(floats: Floats) -> Floats:
+    """(h, w, c) levels, of which the last channel is alpha: colours times their opacity."""
+    return np.concatenate((floats[:, :, :-1] * (floats[:, :, -1:] / np.float32(255)), floats[:, :, -1:]), axis=2)
+
+
+def straight(floats: Floats) -> Floats:
+    """The colours again; where alpha becomes 0 they are 0."""
+    alpha = floats[:, :, -1:]
+    visible = alpha >= np.float32(0.5 / 257)
+    colours = np.divide(floats[:, :, :-1] * np.float32(255), alpha, out=np.zeros_like(floats[:, :, :-1]), where=visible)
+    return np.concatenate((colours, alpha), axis=2)
 
 
 class Window:
@@ -189,7 +213,7 @@ class Padded(Derived):
             columns = slice(self.left, self.left + band.pixels.shape[1])
             canvas.pixels[:, columns] = band.pixels  # one grey level is broadcast to three
             if canvas.alpha is not None:
-                canvas.alpha[:, columns] = 255 if band.alpha is None else band.alpha
+                canvas.alpha[:, columns] = most(self.dtype) if band.alpha is None else band.alpha
             yield canvas
         yield from self._empty(self.height - self.top - self.source.height)
 
@@ -198,7 +222,8 @@ class Padded(Derived):
             yield self._canvas(min(STRIP, rows - top))
 
     def _canvas(self, rows: int) -> Band:
-        pixels = np.empty((rows, self.width, self.channels), np.uint8)
-        pixels[...] = self.colour[: self.channels]
-        alpha = np.full((rows, self.width), self.colour[3], np.uint8) if self.has_alpha else None
+        *colour, opacity = (level * (most(self.dtype) // 255) for level in self.colour)
+        pixels = np.empty((rows, self.width, self.channels), self.dtype)
+        pixels[...] = colour[: self.channels]
+        alpha = np.full((rows, self.width), opacity, self.dtype) if self.has_alpha else None
         return Band(pixels, alpha)

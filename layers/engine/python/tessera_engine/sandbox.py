@@ -24,6 +24,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import asdict
 from functools import partial
 from mmap import MAP_SHARED, PROT_READ, mmap
 from tempfile import TemporaryFile
@@ -35,7 +36,7 @@ from tessera_engine import decoder, metadata
 from tessera_engine.decoding import Stored
 from tessera_engine.errors import CorruptImage, PictureError, TooManyPixels, UnsupportedFormat
 from tessera_engine.header import ImageInfo
-from tessera_engine.picture import Picture
+from tessera_engine.picture import BYTES, DEEP, Picture, Pixels
 
 MB = 1024 * 1024
 MEMORY, MEMORY_PER_PIXEL = 512 * MB, 24  # bytes of address space; docs/performance.md says what decoders need
@@ -44,7 +45,7 @@ PATIENCE = 4  # wall time over CPU time, on a machine that has other work
 START_SECONDS = 60
 POLL_SECONDS = 0.2
 PICTURES = 500  # after which a process is replaced, for what its libraries leak
-LARGE = 16_000_000  # pixels, from which on the process' memory is more than its start is worth
+LARGE = 16_000_000  # pixels of 8 bits, from which on the process' memory is more than its start is worth
 POPULATE = getattr(mmaps, "MAP_POPULATE", 0)  # Linux: all pages at once, instead of one by one when they are read
 LARGEST_REPLY = MB  # of JSON; EXIF and XMP beside it are hardly longer than the file, unless it has them compressed
 LARGEST_TAGS = 4 * MB  # beyond the file's own size; Pillow gives up on a chunk of text at 1 MiB
@@ -99,10 +100,11 @@ class Decoder:
         `max_pixels` is the job's limit, from which the memory of the process follows; a picture that does not get
         by with that, or with its share of time, is a CorruptImage. Raises DecoderFault too.
         """
-        with self._lock, shared_memory(len(data)) as source, shared_memory(4 * info.pixels) as pixels:
+        with self._lock, shared_memory(len(data)) as source, shared_memory(4 * _bytes(info)) as pixels:
             source.write(data)
             until = time.monotonic() + PATIENCE * _seconds(info)
-            ask = partial(self._ask, _request(info), [source.fileno(), pixels.fileno()], max_pixels, until, check)
+            most = max_pixels * info.dtype.itemsize  # as much memory as that many pixels of 8 bits
+            ask = partial(self._ask, _request(info), [source.fileno(), pixels.fileno()], most, until, check)
             try:
                 try:
                     ask()
@@ -118,7 +120,7 @@ class Decoder:
             except BaseException:
                 self._stop()
                 raise
-            if info.pixels >= LARGE:
+            if _bytes(info) >= LARGE:
                 self._stop()
             return found.picture(), found.notes
 
@@ -200,13 +202,17 @@ def memory(max_pixels: int) -> int:
     return MEMORY + MEMORY_PER_PIXEL * max_pixels
 
 
+def _bytes(info: ImageInfo) -> int:
+    """Of one sample of every pixel."""
+    return info.pixels * info.dtype.itemsize
+
+
 def _seconds(info: ImageInfo) -> int:
-    return SECONDS + math.ceil(info.pixels / PIXELS_PER_SECOND)
+    return SECONDS + math.ceil(_bytes(info) / PIXELS_PER_SECOND)
 
 
 def _request(info: ImageInfo) -> bytes:
-    asked = {"format": info.format, "width": info.width, "height": info.height, "seconds": _seconds(info)}
-    return json.dumps(asked).encode()
+    return json.dumps(asdict(info) | {"seconds": _seconds(info)}).encode()
 
 
 def cut(body: bytes, lengths: tuple[int, ...]) -> Iterator[bytes]:
@@ -226,9 +232,12 @@ def stored(facts: dict[str, Any], exif: bytes, xmp: bytes, info: ImageInfo, pixe
         raise DecoderFault("The decoder's picture has another size.")
     if channels not in (1, 3) or orientation not in range(1, 9):
         raise DecoderFault("The decoder's picture is none.")
+    if facts["depth"] not in (8, info.depth):
+        raise DecoderFault("The decoder's picture is deeper than it can be.")
+    dtype = DEEP if facts["depth"] == 16 else BYTES
     has_alpha, colours = facts["alpha"] is True, width * height * channels
-    used = colours + width * height * has_alpha
-    shared = np.frombuffer(mmap(pixels, used, flags=MAP_SHARED | POPULATE, prot=PROT_READ), np.uint8)
+    used = (colours + width * height * has_alpha) * dtype.itemsize
+    shared: Pixels = np.frombuffer(mmap(pixels, used, flags=MAP_SHARED | POPULATE, prot=PROT_READ), dtype)
     alpha = shared[colours:].reshape(height, width) if has_alpha else None
     notes = tuple(str(note) for note in facts["notes"])
     dpi = metadata.sensible(*map(float, facts["dpi"])) if facts["dpi"] else None

@@ -10,9 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tessera_engine.derived import Derived
-from tessera_engine.encoders import image_of
 from tessera_engine.enlargement import Enlargement
-from tessera_engine.picture import Band, Pixels
+from tessera_engine.picture import BYTES, Band, Pixels, eight_bits, image_of
 from tessera_engine.rows import Cutter
 
 PEAK = 99.0  # dB, for pictures that are equal
@@ -25,9 +24,10 @@ NEARBY = (-2, -1, 1, 2)  # source pixels from a border, where the gradients that
 class Scores:
     """None before the last band has gone by, and where there is nothing to measure.
 
-    `fidelity`: PSNR in dB over every second row's samples (RGB, or grey) between the source and the enlargement, of
-    which squares of scale x scale pixels are averaged. `seam`: the mean absolute difference of the pixels on both sides
-    of a border between tiles, divided by that of neighbours one and two source pixels from it; 1 where nothing shows.
+    `fidelity`: PSNR in dB over every second row's samples (RGB, or grey; 16 bits as 8) between the source and the
+    enlargement, of which squares of scale x scale pixels are averaged. `seam`: the mean absolute difference of the
+    pixels on both sides of a border between tiles, divided by that of neighbours one and two source pixels from it; 1
+    where nothing shows.
     """
 
     fidelity: float | None = None
@@ -64,8 +64,8 @@ class Fidelity:
         for rows in self.cutter.cut(pixels):
             every = rows.reshape(-1, self.scale, *rows.shape[1:])
             looked_at = every[::EVERY].reshape(-1, *rows.shape[1:])
-            source = self.source[self.row : self.row + every.shape[0] : EVERY]
-            reduced = np.asarray(image_of(looked_at).reduce(self.scale)).reshape(source.shape)
+            source = eight_bits(self.source[self.row : self.row + every.shape[0] : EVERY])
+            reduced = np.asarray(image_of(eight_bits(looked_at)).reduce(self.scale)).reshape(source.shape)
             difference = (reduced.astype(np.float32) - source).ravel()
             self.error += float(np.dot(difference, difference))
             self.samples += difference.size
@@ -99,7 +99,7 @@ class Seams:
     def _compare(self, lines: Pixels, borders: NDArray[np.intp]) -> None:
         nearby = (borders[:, None] + np.array(NEARBY) * self.scale).ravel()
         for kind, places in enumerate((borders, nearby[(nearby > 0) & (nearby < lines.shape[0])])):
-            steps = lines[places].astype(np.int16) - lines[places - 1]
+            steps = lines[places].astype(np.int16 if lines.dtype == BYTES else np.int32) - lines[places - 1]
             self.sums[kind] += float(np.abs(steps).sum(dtype=np.int64))
             self.counts[kind] += steps.size
 

@@ -10,16 +10,13 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
-from numpy.typing import NDArray
 
 from tessera_engine.derived import Filtered
-from tessera_engine.picture import Pixels, Raster, quantised
+from tessera_engine.picture import Floats, Pixels, Raster, levels, quantised
 from tessera_engine.tiling import mirrored
 
 LUMA = np.array([0.299, 0.587, 0.114], np.float32)  # ITU-R BT.601
 OVERSHOOT = np.float32(0.1)
-
-Floats = NDArray[np.float32]
 
 
 def sharpened(source: Raster, radius: float, amount: float, threshold: float, done: Callable[[int], None]) -> Raster:
@@ -28,24 +25,22 @@ def sharpened(source: Raster, radius: float, amount: float, threshold: float, do
     halo = kernel.size // 2
 
     def change(window: Pixels, top: int) -> Pixels:
-        luma = brightness(window)
+        colours = levels(window)
+        luma = brightness(colours)
         inner = luma[halo:-halo]
         detail = inner - blurred(luma, kernel)
         detail = np.sign(detail) * np.maximum(np.abs(detail) - np.float32(threshold), 0)
         lowest, highest = extremes(luma[halo - 1 : luma.shape[0] - halo + 1])
         margin = (highest - lowest) * OVERSHOOT
         wanted = (inner + detail * np.float32(amount)).clip(lowest - margin, highest + margin)
-        pixels = window[halo:-halo] + (wanted - inner)[:, :, None]
-        return quantised(pixels)
+        return quantised(colours[halo:-halo] + (wanted - inner)[:, :, None], window.dtype)
 
     return Filtered(source, done, change, halo) if amount else source
 
 
-def brightness(pixels: Pixels) -> Floats:
+def brightness(colours: Floats) -> Floats:
     """(h, w, c) to (h, w), 0..255."""
-    if pixels.shape[2] == 1:
-        return pixels[:, :, 0].astype(np.float32)
-    luma: Floats = pixels @ LUMA
+    luma: Floats = colours[:, :, 0] if colours.shape[2] == 1 else colours @ LUMA
     return luma
 
 

@@ -22,8 +22,8 @@ from tessera.recipe import (
 )
 from tessera.sizes import Box, Size, offset
 
+from tessera_engine import decoding, encoders, imageio, light, metadata, models, picture, tiling
 from tessera_engine import denoise as noise
-from tessera_engine import encoders, imageio, light, metadata, models, picture, tiling
 from tessera_engine import sharpen as edges
 from tessera_engine import tone as tones
 from tessera_engine.encoders import Encoder
@@ -78,7 +78,7 @@ def upscale(work: Work, options: Upscale, tools: Tools) -> Work:
     if factor == 1:
         return resized(work, size, whole_box(work.raster), tools)
     work = finish(replace(work, raster=work.raster.whole()))
-    choice = models.choose(options.model, factor, tools.stand_in)
+    choice = models.fit(models.choose(options.model, factor, tools.stand_in), work.raster.dtype)
     source = work.raster.whole()
     seen = source.pixels if source.alpha is None else picture.bleed(source.pixels, source.alpha)
     *first, last = ((models.network(weights), tile(weights, tools.memory)) for weights in choice.passes)
@@ -165,7 +165,9 @@ def enhance_face(work: Work, options: EnhanceFace, tools: Tools) -> Work:
 
 def encode(work: Work, options: Encode, tools: Tools) -> Work:
     tags, lost = metadata.tags(work.origin, options, work.runs)
-    notes = (imageio.NOTE_METADATA,) if lost else ()
+    notes = [imageio.NOTE_METADATA] if lost else []
+    if work.raster.dtype != picture.BYTES and options.format not in encoders.DEEP_FORMATS:
+        notes.append(decoding.NOTE_EIGHT_BITS)
     writer = encoders.encoder(tools.sink, work.raster, options, tags)
     return replace(work, encoder=writer, notes=(*work.notes, *notes))
 

@@ -18,7 +18,7 @@ from PIL.TiffTags import LONG, UNDEFINED
 
 from tessera_engine import deflate
 from tessera_engine.metadata import Tags, parse
-from tessera_engine.picture import Band, Raster
+from tessera_engine.picture import Band, Pixels, Raster
 from tessera_engine.png import ZLIB_HEADER
 from tessera_engine.rows import Cutter
 
@@ -48,7 +48,7 @@ class TiffEncoder:
     def __init__(self, sink: BinaryIO, raster: Raster, tags: Tags) -> None:
         self.sink, self.raster, self.tags = sink, raster, tags
         self.channels = raster.channels + raster.has_alpha
-        self.rows = max(1, STRIP_BYTES // (raster.width * self.channels))
+        self.rows = max(1, STRIP_BYTES // (raster.width * self.channels * raster.dtype.itemsize))
         self.cutter = Cutter(self.rows, raster.height)
         self.spool = SpooledTemporaryFile(IN_MEMORY)  # noqa: SIM115 - `finish` and `abandon` close it
         self.sizes: list[int] = []
@@ -81,7 +81,7 @@ class TiffEncoder:
                     entries.tagtype[pointer] = LONG
                     entries[pointer] = dict(values)
         entries[WIDTH], entries[HEIGHT] = self.raster.width, self.raster.height
-        entries[BITS] = (8,) * self.channels
+        entries[BITS] = (8 * self.raster.dtype.itemsize,) * self.channels
         entries[COMPRESSION], entries[PREDICTOR] = ADOBE_DEFLATE, DIFFERENCES
         entries[PHOTOMETRIC] = GREY if self.raster.channels == 1 else RGB
         entries[SAMPLES], entries[ROWS] = self.channels, self.rows
@@ -99,7 +99,7 @@ class TiffEncoder:
         return entries
 
 
-def packed(rows: deflate.Rows, step: int) -> bytes:
-    """A zlib stream (RFC 1950) of the rows' differences between neighbours."""
+def packed(rows: Pixels, step: int) -> bytes:
+    """(rows, samples) to a zlib stream (RFC 1950) of the rows' differences between neighbours, `step` samples apart."""
     strip = deflate.pack_differences(rows, step)
     return ZLIB_HEADER + strip.data + struct.pack(">I", strip.checksum)

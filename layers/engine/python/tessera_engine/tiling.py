@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tessera_engine import guard
-from tessera_engine.picture import Pixels
+from tessera_engine.picture import BYTES, Pixels
 
 TILE = 256  # px; with it 6 % of the default network's work goes to halos, and MEMORY affords them to its x4
 MEMORY = 48_000_000  # bytes of a tile's activations
@@ -26,7 +26,10 @@ BAND_BYTES = 32 * 1024 * 1024  # of an enlarged row of tiles; two of them live a
 
 
 class Network(Protocol):
-    """`enlarge`: (1) uint8 (h + 2 * halo, w + 2 * halo, 3) to uint8 (h * scale, w * scale, 3)."""
+    """`enlarge`: (h + 2 * halo, w + 2 * halo, 3) to (h * scale, w * scale, 3), uint8 or uint16 as the tile is.
+
+    A network may be made for one of the two only: `models.network` gives the right one.
+    """
 
     @property
     def scale(self) -> int: ...
@@ -139,9 +142,12 @@ def _cuts(size: int, tile: int, align: int) -> tuple[list[int], int]:
     return [*range(0, size - length, step), size - length], length
 
 
-def shape(width: int, scale: int, tile: int) -> tuple[int, int]:
-    """Largest width and height of a tile: `tile` on a side, but lower and wider where a band would need much memory."""
-    rows = max(LOW, min(tile, BAND_BYTES // (width * 3 * scale**2)))
+def shape(width: int, scale: int, tile: int, sample: int = 1) -> tuple[int, int]:
+    """Largest width and height of a tile: `tile` on a side, but lower and wider where a band would need much memory.
+
+    `sample`: its bytes.
+    """
+    rows = max(LOW, min(tile, BAND_BYTES // (width * 3 * sample * scale**2)))
     return (tile, tile) if rows >= tile else (tile * tile // rows, rows)
 
 
@@ -151,11 +157,12 @@ def side(pixel_bytes: int, halo: int, memory: int) -> int:
     return max(SMALLEST, min(LARGEST, largest // STEP * STEP))
 
 
-def layout(network: Network, width: int, height: int, *, tile: int) -> list[list[Region]]:
+def layout(network: Network, pixels: Pixels, *, tile: int) -> list[list[Region]]:
     """The rows of tiles of a picture, in the order in which they are enlarged."""
+    height, width, _ = pixels.shape
     if isinstance(network, EdgeNetwork):
         return plan(width, height, network.side, network.side, network.align)
-    return plan(width, height, *shape(width, network.scale, tile))
+    return plan(width, height, *shape(width, network.scale, tile, pixels.dtype.itemsize))
 
 
 def bands(network: Network, pixels: Pixels, *, tile: int, done: Callable[[int], None]) -> Iterator[Pixels]:
@@ -169,9 +176,9 @@ def bands(network: Network, pixels: Pixels, *, tile: int, done: Callable[[int], 
     halo = Padding.all(network.halo)
     edges = network if isinstance(network, EdgeNetwork) else None
     finished = 0  # input rows; the last band begins with some of the band before where the height does not divide
-    for row in layout(network, width, height, tile=tile):
+    for row in layout(network, pixels, tile=tile):
         top, high = row[0].top, row[0].height
-        band = np.empty((high * scale, width * scale, channels), np.uint8)
+        band = np.empty((high * scale, width * scale, channels), pixels.dtype)
         for region in row:
             around = region.add_padding(halo)
             source = around.read(pixels)
@@ -185,15 +192,15 @@ def bands(network: Network, pixels: Pixels, *, tile: int, done: Callable[[int], 
 
 def grey(colours: Pixels) -> Pixels:
     """(h, w, 3) to (h, w, 1): the rounded mean, which of three equal levels is that level."""
-    total = colours.sum(axis=2, keepdims=True, dtype=np.uint16)
-    mean: Pixels = ((total + 1) // 3).astype(np.uint8)
+    total = colours.sum(axis=2, keepdims=True, dtype=np.uint16 if colours.dtype == BYTES else np.uint32)
+    mean: Pixels = ((total + 1) // 3).astype(colours.dtype)
     return mean
 
 
 def enlarge(network: Network, pixels: Pixels, *, tile: int, done: Callable[[int], None]) -> Pixels:
     """(h, w, c) to (h * scale, w * scale, c), all bands in one array."""
     height, width, channels = pixels.shape
-    enlarged = np.empty((height * network.scale, width * network.scale, channels), np.uint8)
+    enlarged = np.empty((height * network.scale, width * network.scale, channels), pixels.dtype)
     top = 0
     for band in bands(network, pixels, tile=tile, done=done):
         enlarged[top : top + band.shape[0]] = band

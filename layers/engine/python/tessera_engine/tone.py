@@ -17,7 +17,7 @@ from tessera.recipe import Tone
 
 from tessera_engine.derived import Filtered
 from tessera_engine.light import sample
-from tessera_engine.picture import Picture, Pixels, Raster, quantised
+from tessera_engine.picture import Picture, Pixels, Raster, most, quantised
 from tessera_engine.sharpen import LUMA
 
 CLIPPED = 0.002  # of the pixels at either end
@@ -28,19 +28,20 @@ ENOUGH = 0.05  # of the pixels: fewer nearly grey ones say nothing of the light
 CAST = 1.35  # the largest gain that balance gives a colour against green
 WARMTH = 0.35  # of a temperature of 1: red and blue by 2 to the power of it, in opposite directions
 
-Curve = NDArray[np.float64]  # 0..1 for the levels 0 to 255
+Curve = NDArray[np.float64]  # 0..1 for every sample from 0 to the largest
 
 
 def toned(source: Raster, options: Tone, done: Callable[[int], None]) -> Raster:
     """The source itself where nothing changes. Its bands go by twice where something has to be measured."""
-    curves = np.stack([np.linspace(0, 1, 256)] * source.channels)
+    largest = most(source.dtype)
+    curves = np.stack([np.linspace(0, 1, largest + 1)] * source.channels)
     if options.levels or options.balance:
         small = sample(source, done)
         curves = stretched(balanced(curves, small, options.balance), small, options.levels)
     curves = asked_for(curves, options)
     saturation = options.saturation if source.channels == 3 else 0.0
-    table = np.rint(curves * 255).astype(np.uint8)
-    if not saturation and (table == np.arange(256)).all():
+    table = np.rint(curves * largest).astype(source.dtype)
+    if not saturation and (table == np.arange(largest + 1)).all():
         return source
 
     def change(pixels: Pixels, top: int) -> Pixels:
@@ -49,7 +50,7 @@ def toned(source: Raster, options: Tone, done: Callable[[int], None]) -> Raster:
         fine = (curves * 255).astype(np.float32)
         colours = np.stack([fine[channel][pixels[:, :, channel]] for channel in range(3)], axis=2)
         luma = (colours @ LUMA)[:, :, None]
-        return quantised(luma + (colours - luma) * np.float32(1 + saturation))
+        return quantised(luma + (colours - luma) * np.float32(1 + saturation), pixels.dtype)
 
     return Filtered(source, done, change)
 
@@ -75,7 +76,7 @@ def cast(small: Picture) -> NDArray[np.float64]:
 
 def stretched(curves: Curve, small: Picture, share: float) -> Curve:
     """Contrast up to black and white: `share` of what is missing. All colours alike, so hues stay."""
-    seen = visible(small)
+    seen = visible(small).astype(np.intp) * (curves.shape[1] // 255)  # 8 bits: by 1 or 257, for curves of 256 or 65,536
     if not share or not len(seen):
         return curves
     colours = np.stack([curve[seen[:, channel]] for channel, curve in enumerate(curves)], axis=1)

@@ -26,7 +26,7 @@ from torch.nn import functional
 from tessera_engine.archs.rrdbnet import RRDBNet
 from tessera_engine.archs.srvgg import SRVGGNetCompact
 from tessera_engine.errors import NOT_FINITE, NetworkFault, NotFinite
-from tessera_engine.picture import Pixels
+from tessera_engine.picture import BYTES, Depth, Pixels, most
 from tessera_engine.tiling import Padding
 
 State = Mapping[str, Any]  # names of parameters to tensors
@@ -60,7 +60,7 @@ class AtEdge:
 
 
 class TorchNetwork:
-    """uint8 (h + 2 * halo, w + 2 * halo, 3) to uint8 (h * scale, w * scale, 3).
+    """(h + 2 * halo, w + 2 * halo, 3) to (h * scale, w * scale, 3), uint8 or uint16 as the tile is.
 
     `halved` averages 2 x 2 pixels of what the network gives, before it is rounded: its scale is half the network's.
     `align`: a tile starts at multiples of it. `side`: of the largest tile that is computed in one go; it becomes
@@ -103,7 +103,7 @@ class TorchNetwork:
                 self.side = max(SMALLEST, max(height, width) // 2 // self.align * self.align)
             if self.device.type == "cuda":
                 torch.cuda.empty_cache()
-        enlarged = np.empty((height * self.scale, width * self.scale, 3), np.uint8)
+        enlarged = np.empty((height * self.scale, width * self.scale, 3), tile.dtype)
         step = self.side
         for top in range(0, height, step):
             for left in range(0, width, step):
@@ -124,8 +124,11 @@ class TorchNetwork:
         return enlarged
 
     def _finite(self, tile: Pixels, margin: Padding) -> Pixels:
-        """In half precision where that is asked for and suffices, else in single precision; else NotFinite."""
-        for net in (self.half, self.net):
+        """In half precision where that is asked for and suffices, else in single precision; else NotFinite.
+
+        Half precision has 11 bits: not enough for samples of 16.
+        """
+        for net in (self.half if tile.dtype == BYTES else None, self.net):
             if net is not None:
                 enlarged, finite = self._compute(net, tile, margin)
                 if finite:
@@ -139,8 +142,10 @@ class TorchNetwork:
         middle = height - margin.top - margin.bottom, width - margin.left - margin.right
         whole = np.pad(tile, ((0, -height % unshuffle), (0, -width % unshuffle), (0, 0)), mode="reflect")
         with torch.inference_mode(), torch.backends.cudnn.flags(enabled=True, benchmark=False, allow_tf32=False):
-            levels = torch.from_numpy(np.ascontiguousarray(whole)).to(self.device)
-            pixels = levels.permute(2, 0, 1)[None].to(torch.float32).div(255)
+            if tile.dtype != BYTES:
+                whole = whole.astype(np.int32)  # torch computes little with uint16
+            samples = torch.from_numpy(np.ascontiguousarray(whole)).to(self.device)
+            pixels = samples.permute(2, 0, 1)[None].to(torch.float32).div(most(tile.dtype))
             pixels = pixels.contiguous(memory_format=torch.channels_last)
             features = net.features(pixels)
             finite = torch.ones((), dtype=torch.bool, device=self.device)
@@ -152,9 +157,9 @@ class TorchNetwork:
             for top, bottom in strips_of(first, last, (right - left) * net.tail_values * 4):
                 strip = self._tail(net, features, pixels, Padding(left, top, right, bottom))
                 finite &= torch.isfinite(strip).all()
-                strips.append(self._quantised(strip))
+                strips.append(self._quantised(strip, tile.dtype))
             enlarged = torch.cat(strips)[: middle[0] * self.scale, : middle[1] * self.scale].cpu().numpy()
-            return enlarged, bool(finite)
+            return enlarged.astype(tile.dtype, copy=False), bool(finite)
 
     def _tail(self, net: Architecture, features: Any, pixels: Any, box: Padding) -> Any:
         """What the network gives for a box of features, edges in pixels of the features from the left and the top."""
@@ -174,12 +179,13 @@ class TorchNetwork:
             (box.left - left) * factor : (box.right - left) * factor,
         ]
 
-    def _quantised(self, strip: Any) -> Any:
-        """float32 (1, 3, h, w), 0..1 and beyond, to uint8 (h, w, 3) on the device."""
+    def _quantised(self, strip: Any, dtype: Depth) -> Any:
+        """float32 (1, 3, h, w), 0..1 and beyond, to uint8, or for uint16 int32, (h, w, 3) on the device."""
         strip = strip.clamp(0, 1)
         if self.halved:
             strip = functional.avg_pool2d(strip, 2)
-        return strip.mul(255).round().to(torch.uint8)[0].permute(1, 2, 0)
+        samples = strip.mul(most(dtype)).round().to(torch.uint8 if dtype == BYTES else torch.int32)
+        return samples[0].permute(1, 2, 0)
 
     def _affordable(self) -> int:
         """A tile whose values, halo included, fit into the memory; not so small that it is mostly halo."""
