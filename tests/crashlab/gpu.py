@@ -17,7 +17,7 @@ from tessera.job import Job, JobError, Outcome
 
 from tests.crashlab.invariants import require, rows
 from tests.crashlab.simulation import Simulation
-from tests.world import session
+from tests.world import outside
 
 Answer = Literal["", "error", "unsent", "lost", "refused", "broken"]
 """To a hand-over: taken; throttled; no word, and not taken; no word, but taken; not deployed; unforeseen."""
@@ -31,7 +31,7 @@ SETTINGS = {"worker": "modal", "modal_secret": SECRET}
 def keep_secret() -> None:
     """The token, as an operator stores it; before anything is recorded."""
     token = json.dumps({"token_id": "ak-lab", "token_secret": "as-lab"})
-    session().client("secretsmanager").create_secret(Name=SECRET, SecretString=token)
+    outside().client("secretsmanager").create_secret(Name=SECRET, SecretString=token)
 
 
 class Gpu:
