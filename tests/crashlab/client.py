@@ -10,12 +10,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from tessera import accounts, budget, credits
+from tessera import accounts, audit, budget, credits
 from tessera.errors import TesseraError
 from tessera.settings import SECONDS
+from tessera.storage import upload_key
 from tessera.table import ConditionFailed
 
-from infra.admin import create_account, redrive, settle_vocabulary, spend
+from infra.admin import create_account, redrive, settle_vocabulary, show, spend
 from tests.crashlab.gpu import Gpu
 from tests.crashlab.invariants import require
 from tests.crashlab.pictures import OTHER, PHOTO
@@ -132,7 +133,7 @@ class CompleteUnknown:
     def do(self, client: Client) -> None:
         account = accounts.credential(client.simulation.world.services, client.key).account
         part = {"PartNumber": 1, "ETag": "e"}
-        body = {"uploadId": "unknown", "key": f"uploads/{account}/{'0' * 32}", "parts": [part]}
+        body = {"uploadId": "unknown", "key": upload_key(account, "0" * 32), "parts": [part]}
         status, answer = client.post("/complete-multipart-upload", body)
         assert status == 400, answer
 
@@ -212,6 +213,21 @@ class Operate:
         command(client, lambda: accounts.revoke_key(services, mine))
         assert client.post("/get-upscayl-history", {})[0] == 401
         client.key = old
+
+
+@dataclass(frozen=True)
+class Look:
+    """The operator looks at every task, and the books are audited, while the service goes on."""
+
+    def do(self, client: Client) -> None:
+        services = client.simulation.world.services
+        for task in client.tasks:
+            command(client, lambda task=task: show(services, task))  # type: ignore[misc]
+        command(client, lambda: agree(audit.audit(services, pause=lambda seconds: None)))
+
+
+def agree(found: audit.Audit) -> None:
+    assert not found.mismatches and not found.unsettled, found
 
 
 @dataclass(frozen=True)

@@ -37,7 +37,7 @@ class Site:
     def reached_by(self, call: Call) -> bool:
         """Whether a call comes from here."""
         for depth, frame in enumerate(call.frames):
-            here = frame.file == self.file and frame.function == self.function
+            here = frame.file == self.file and frame.function.removesuffix(".<locals>.<genexpr>") == self.function
             if here and (self.deferred or frame.line in self.lines):
                 inner = (".".join(below.function.split(".")[1:]) for below in call.frames[:depth])
                 return depth == 0 or any((name + ".").startswith(self.method + ".") for name in inner)
@@ -98,8 +98,11 @@ def _wrapper(path: Path, node: ast.ClassDef) -> Wrapper:
     deferring = {
         name
         for name in calling
-        if all(isinstance(each, (ast.FunctionDef, ast.Return, ast.Expr)) for each in functions[name].body)
-        and any(isinstance(each, ast.FunctionDef) for each in functions[name].body)
+        if _generates(functions[name])
+        or (
+            all(isinstance(each, (ast.FunctionDef, ast.Return, ast.Expr)) for each in functions[name].body)
+            and any(isinstance(each, ast.FunctionDef) for each in functions[name].body)
+        )
     }
     return Wrapper(_name(path), node.name, frozenset(calling), frozenset(deferring))
 
@@ -129,6 +132,11 @@ def _client_uses(node: ast.AST, own: bool = False) -> Iterator[ast.Attribute]:
 
 def _paginates(use: ast.Attribute) -> bool:
     return use.attr == "get_paginator"  # the calls are made by the loop over it
+
+
+def _generates(function: ast.FunctionDef) -> bool:
+    """Its calls are made where its caller takes the next of what it yields."""
+    return any(isinstance(each, (ast.Yield, ast.YieldFrom)) for each in _own_nodes(function))
 
 
 def _own_calls(function: ast.FunctionDef) -> set[str]:
