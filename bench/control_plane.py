@@ -101,10 +101,12 @@ class Tape:
         if mode == "record":
             self.answers.clear()
             self.asked.clear()
+        botocore_stubber.enabled = False  # moto answers when it is asked here, and not beside what is played
         try:
             yield
         finally:
             self.mode = "off"
+            botocore_stubber.enabled = True
 
     def bare(self) -> list[Callable[[], object]]:
         """The same calls by clients alone; what was only signed is signed."""
@@ -123,7 +125,9 @@ class Tape:
     def _send(self, request: Any, event_name: str, **more: Any) -> AWSResponse | None:
         operation = event_name.rpartition(".")[2]
         if self.mode == "record":
+            botocore_stubber.enabled = True
             answer: Any = botocore_stubber(event_name=event_name, request=request, **more)
+            botocore_stubber.enabled = False
             self.answers.append((operation, answer.status_code, dict(answer.headers), answer.content))
         if self.mode == "off":
             return None

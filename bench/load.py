@@ -38,7 +38,7 @@ from tessera.accounts import account_key, credential
 from tessera.credits import PRICE
 from tessera.services import Services, build
 from tessera.settings import Settings
-from tessera.table import Item, deserialize
+from tessera.table import Item
 
 from infra.admin import create_account
 from infra.local.stack import DEFAULTS, REGION
@@ -275,22 +275,29 @@ def run(plan: Plan, folder: Path) -> tuple[Seen, list[str]]:
 
 def audit(services: Services, seen: Seen, accounts: Sequence[str]) -> list[str]:
     """One sentence for each thing that is wrong."""
-    rows = list(_all_rows(services))
-    tasks = {row["id"]: row for row in rows if row["sk"] == "TASK"}
-    files = [row for row in rows if row["sk"].startswith("FILE#")]
-    entries: dict[str, list[Item]] = defaultdict(list)
-    for row in rows:
-        if row["sk"].startswith("CREDIT#"):
-            entries[row["pk"].removeprefix("ACCOUNT#")].append(row)
-    wrong = [f"task {task} was accepted and is lost" for task in seen.accepted - tasks.keys()]
-    wrong += [f"task {task} was started and no client knows of it" for task in tasks.keys() - seen.accepted]
-    wrong += [f"task {task} has not ended" for task, row in tasks.items() if row["left"]]
-    wrong += [f"task {task}: no client saw its end" for task in seen.accepted - seen.ended.keys()]
-    for file in files:
-        wrong += _audit_file(services, file, entries[file["account"]])
+    wrong: list[str] = []
+    started: set[int] = set()
     for account in accounts:
-        wrong += _audit_account(services, account, files, entries[account])
+        rows = services.table.query_partition(f"ACCOUNT#{account}")
+        entries = [row for row in rows if row["sk"].startswith("CREDIT#")]
+        paid = {entry["task"] for entry in entries if entry["kind"] == "hold"}
+        files = [file for task in sorted(paid) for file in _files(services, task, wrong)]
+        for file in files:
+            wrong += _audit_file(services, file, entries)
+        wrong += _audit_account(services, account, files, entries)
+        started |= paid
+    wrong += [f"task {task} was accepted and is lost" for task in seen.accepted - started]
+    wrong += [f"task {task} was paid for and no client knows of it" for task in started - seen.accepted]
+    wrong += [f"task {task}: no client saw its end" for task in seen.accepted - seen.ended.keys()]
     return wrong
+
+
+def _files(services: Services, task: int, wrong: list[str]) -> list[Item]:
+    rows = services.table.query_partition(f"TASK#{task}")
+    left = [row["left"] for row in rows if row["sk"] == "TASK"]
+    if left != [0]:
+        wrong.append(f"task {task} has not ended" if left else f"task {task} was paid for and is not there")
+    return [row for row in rows if row["sk"].startswith("FILE#")]
 
 
 def _audit_file(services: Services, file: Item, entries: Sequence[Item]) -> Iterator[str]:
@@ -307,7 +314,7 @@ def _audit_file(services: Services, file: Item, entries: Sequence[Item]) -> Iter
 
 def _audit_account(services: Services, account: str, files: Sequence[Item], entries: Sequence[Item]) -> Iterator[str]:
     row = services.table.get(account_key(account)) or {}
-    done = sum(file["state"] == "done" for file in files if file["account"] == account)
+    done = sum(file["state"] == "done" for file in files)
     held = Counter(entry["task"] for entry in entries if entry["kind"] == "hold")
     if row["balance"] != GRANTED - PRICE * done:
         yield f"account {account} has {row['balance']} credits after {done} finished files"
@@ -315,11 +322,6 @@ def _audit_account(services: Services, account: str, files: Sequence[Item], entr
         yield f"account {account}: balance and ledger differ"
     if any(times != 1 for times in held.values()):
         yield f"account {account}: a task was paid for twice"
-
-
-def _all_rows(services: Services) -> Iterator[Item]:
-    for page in services.table.client.get_paginator("scan").paginate(TableName=services.table.name):
-        yield from map(deserialize, page["Items"])
 
 
 # ---------------------------------------------------------------- print
