@@ -12,7 +12,7 @@ from tests.gpu.conftest import SECRET, job_of
 from tests.integration.cloud import deployed
 from tests.integration.permissions import granted
 from tests.integration.repertoire import walk
-from tests.world import session
+from tests.world import outside
 
 
 class HandedOver:
@@ -30,7 +30,7 @@ class HandedOver:
 
 def keep_token() -> None:
     token = json.dumps({"token_id": TOKEN_ID, "token_secret": TOKEN_SECRET})
-    session().client("secretsmanager").create_secret(Name=SECRET, SecretString=token)
+    outside().client("secretsmanager").create_secret(Name=SECRET, SecretString=token)
 
 
 def test_g26_nothing_granted_is_unused_and_nothing_used_is_ungranted(
