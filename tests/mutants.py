@@ -236,6 +236,12 @@ MUTANTS = (
         ((UPLOADS, "if owner is None or owner[0] != account:", "if owner is None:"),),
     ),
     Mutant(
+        "G12",
+        "a key is taken as the client gives it",
+        "contract/test_upscayl_upload.py::test_ups_37_a_foreign_key_is_answered_as_an_unknown_one",
+        ((UPLOADS, "if owner is None or owner[0] != account:", "if owner is None:"),),
+    ),
+    Mutant(
         "G10",
         "a repeat finds another account's result",
         "integration/test_reuse.py::test_another_account_is_never_shown_a_result",
@@ -352,7 +358,7 @@ MUTANTS = (
         ((CORE + "http.py", "except (ValueError, RecursionError) as error:", "except RecursionError as error:"),),
     ),
     Mutant(
-        "G23",
+        "G22",
         "a fault tells of itself",
         "contract/test_upscayl_errors.py::test_ups_08_a_fault_tells_nothing_of_itself",
         (
@@ -362,6 +368,12 @@ MUTANTS = (
                 '"INTERNAL_SERVER_ERROR", str)',
             ),
         ),
+    ),
+    Mutant(
+        "G23",
+        "a limit is not a condition",
+        "integration/test_ratelimit.py",
+        ((CORE + "ratelimit.py", "& Attr(self.count_name).lt(self.limit)", ""),),
     ),
     Mutant(
         "G24",

@@ -257,7 +257,7 @@ def test_c_11_the_default_profile_allows_more_than_the_documented_calls(api: Api
 
 @pytest.mark.parametrize("when", ["before", "after"])
 def test_ups_08_a_fault_tells_nothing_of_itself(api: Api, when: str) -> None:
-    """G23."""
+    """G22."""
     calls = harmless(api)
     api.world.fault = broken_at(len(api.world.calls) + 1, when)
     answers = {route: call() for route, call in calls.items()}

@@ -24,7 +24,7 @@ from tests.contract.upscayl import (
     is_uuid4,
     task_rows,
 )
-from tests.world import png
+from tests.world import key_of, png
 
 REFUSED = (400, "BAD_REQUEST")
 
@@ -233,6 +233,22 @@ def test_ups_16_a_foreign_file_is_answered_as_an_unknown_one(api: Api, other: Ap
     unknown = foreign | {"fileName": "00000000-photo.png"}
     answers = [api.ask(START, {"files": [file]}).raw.replace(file["fileName"], "?") for file in (foreign, unknown)]
     assert answers[0] == answers[1]
+
+
+def test_ups_16_what_a_client_says_of_a_file_is_not_used(api: Api) -> None:
+    """G12: size, type, expiry, key and path are those of the stored object, whatever copies of them say."""
+    ticket = api.ticket(fileSize=len(png()))
+    api.world.upload_event(api.world.put(ticket["uploadURL"], png()))
+    lies = {
+        "fileSize": 99_000_000, "fileType": "image/webp", "expiresAt": 9**15,
+        "key": "uploads/0/0123456789abcdef/" + "0" * 32, "filePath": "../../elsewhere", "uploadURL": "http://127.0.0.1/x",
+    }  # fmt: skip
+    api.post(START, {"files": [{"fileName": ticket["fileName"], **lies}], "saveImageAs": "png"})
+    (job,) = api.world.dispatch_all()
+    assert key_of(job.source_url) == key_of(ticket["uploadURL"])
+    stored = api.world.services.storage.head(key_of(ticket["uploadURL"]))
+    assert stored is not None
+    assert job.source_etag == stored.etag
 
 
 def test_ups_16_a_file_listed_twice_is_refused(api: Api) -> None:

@@ -258,14 +258,14 @@ def test_ups_37_unknown_upload_id(api: Api) -> None:
 def test_ups_37_a_foreign_key_is_answered_as_an_unknown_one(api: Api, other: Api) -> None:
     ticket, parts = one_part(other)
     foreign = api.ask(COMPLETE, wish(ticket, parts))
-    unknown = api.ask(COMPLETE, wish(ticket | {"key": "uploads/0123456789abcdef/" + "0" * 32}, parts))
+    unknown = api.ask(COMPLETE, wish(ticket | {"key": "uploads/0/0123456789abcdef/" + "0" * 32}, parts))
     nonsense = api.ask(COMPLETE, wish(ticket | {"key": "uploads/image.jpg"}, parts))
     assert foreign.status == 400
     assert foreign.raw == unknown.raw == nonsense.raw
 
 
 def test_ups_37_a_foreign_key_completes_nothing(api: Api, other: Api) -> None:
-    """G10."""
+    """G10, G12."""
     ticket, parts = one_part(other)
     api.post(COMPLETE, wish(ticket, parts), status=400)
     assert api.world.services.storage.head(ticket["key"]) is None
