@@ -182,7 +182,7 @@ MUTANTS = (
         "G7",
         "cleanup deletes a day early",
         Lab("happy"),
-        ((CLEANUP, "due = services.now_ms() - GRACE", "due = services.now_ms() + 48 * HOURS"),),
+        ((CLEANUP, "services.now_ms() - GRACE, counts", "services.now_ms() + 2880 * MINUTES, counts"),),
     ),
     Mutant(
         "G7",
@@ -303,12 +303,24 @@ MUTANTS = (
         (
             (
                 CLEANUP,
-                "    services.storage.delete_many(\n        upload_key(key.pk",
-                "    services.table.delete_many(keys)\n    services.storage.delete_many(\n        upload_key(key.pk",
+                '    services.storage.delete_many(\n        upload_key(row["pk"]',
+                "    services.table.delete_many(map(Key.of, rows))\n"
+                '    services.storage.delete_many(\n        upload_key(row["pk"]',
             ),
         ),
     ),
-    Mutant("G15", "abandoned parts stay", Lab("multipart, abandoned"), ((CLEANUP, "        abort,\n", ""),)),
+    Mutant(
+        "G15",
+        "abandoned parts stay",
+        Lab("multipart, abandoned"),
+        ((CLEANUP, "_delete_strays, _abort_parts)", "_delete_strays)"),),
+    ),
+    Mutant(
+        "G15",
+        "what has no row stays",
+        Lab("an upload that nobody uses"),
+        ((CLEANUP, "_delete_strays, _abort_parts)", "_abort_parts)"),),
+    ),
     Mutant(
         "G16",
         "a result may have any number of pixels",
@@ -343,7 +355,7 @@ MUTANTS = (
         "G19",
         "results are not deleted",
         Lab("happy"),
-        ((CLEANUP, "    services.storage.delete_many(objects_of(files))\n", ""),),
+        ((CLEANUP, "    services.storage.delete_many(key for row in rows for key in objects_of(row))\n", ""),),
     ),
     Mutant(
         "G19",
@@ -379,7 +391,7 @@ MUTANTS = (
         "G24",
         "the history counts what is gone",
         Lab("happy"),
-        ((CLEANUP, 'add={"tasks": -1}', 'add={"tasks": 0}'),),
+        ((CLEANUP, 'add={"tasks": -tasks}', 'add={"tasks": 0}'),),
     ),
     Mutant(
         "G24",
