@@ -298,19 +298,6 @@ MUTANTS = (
     ),
     Mutant(
         "G15",
-        "cleanup deletes the rows before the objects",
-        Lab("happy", "kill-before", "DeleteObjects"),
-        (
-            (
-                CLEANUP,
-                '    services.storage.delete_many(\n        upload_key(row["pk"]',
-                "    services.table.delete_many(map(Key.of, rows))\n"
-                '    services.storage.delete_many(\n        upload_key(row["pk"]',
-            ),
-        ),
-    ),
-    Mutant(
-        "G15",
         "abandoned parts stay",
         Lab("multipart, abandoned"),
         ((CLEANUP, "_delete_strays, _abort_parts)", "_delete_strays)"),),
