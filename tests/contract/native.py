@@ -6,6 +6,7 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
+from tests.contract import reference
 from tests.contract.upscayl import Body
 from tests.world import World, png
 
@@ -36,6 +37,8 @@ class Native:
             assert said.keys() == {"status", "data"} and said["status"] == "success"
         else:
             assert {name: type(value) for name, value in said.items()} == {"error": str, "message": str}
+        if path in reference.DOCUMENT["paths"]:
+            reference.check(path, method, answer["statusCode"], said)
         return answer["statusCode"], answer["body"].encode()
 
     def get(self, path: str, body: Any = None, status: int = 200, **headers: str) -> Body:
