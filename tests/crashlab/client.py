@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from tessera import accounts, audit, budget, credits
+from tessera import accounts, audit, budget, credits, ids
 from tessera.errors import TesseraError
 from tessera.settings import SECONDS
 from tessera.storage import upload_key
@@ -173,6 +173,62 @@ class StartForm:
         headers = {"content_type": f"multipart/form-data; boundary={mark}"} | _once(self.once)
         for _ in range(self.times):
             _started(client, client.post("/start-task", raw, **headers), 200)
+
+
+@dataclass(frozen=True)
+class Cancel:
+    """Task n, so many times."""
+
+    n: int = 0
+    times: int = 1
+
+    def do(self, client: Client) -> None:
+        for _ in range(self.times):
+            status, answer = client.post("/v1/tasks/cancel", {"taskId": client.tasks[self.n]})
+            assert status == 200, answer
+
+
+@dataclass(frozen=True)
+class Delete:
+    """Task n and what belongs to it, so many times: nothing that was shown is there after the first."""
+
+    n: int = 0
+    times: int = 1
+
+    def do(self, client: Client) -> None:
+        task = client.tasks[self.n]
+        for _ in range(self.times):
+            status, answer = client.post("/v1/tasks/delete", {"taskId": task})
+            assert status == 200, answer
+            left = [key for key in objects() if f"/{ids.from_uuid(task)}/" in key and not key.startswith("uploads/")]
+            require("G15", not left, f"left of a deleted task: {left[:3]}")
+
+
+@dataclass(frozen=True)
+class PartByPart:
+    """One part: its link is signed afresh, the part listed; then completed, or given up `aborts` times."""
+
+    aborts: int = 0
+
+    def do(self, client: Client) -> None:
+        wish = {"originalFileName": "d.png", "fileType": "image/png", "fileSize": len(PHOTO), "multipart": True}
+        status, begun = client.post("/get-upload-url", wish)
+        assert status == 200, begun
+        of = {name: begun["data"][name] for name in ("uploadId", "key")}
+        signed = client.post("/v1/uploads/parts", {**of, "partNumbers": [1]})
+        assert signed[0] == 200 and key_of(signed[1]["data"]["parts"][0]["url"]) == of["key"], signed
+        part = client.simulation.backend.upload_part(BUCKET, of["uploadId"], 1, PHOTO)
+        listed = client.post("/v1/uploads/parts/list", of)
+        assert [each["Size"] for each in listed[1]["data"]["parts"]] == [len(PHOTO)], listed
+        for _ in range(self.aborts):
+            assert client.post("/v1/uploads/abort", of)[0] == 200
+        status, answer = client.post(
+            "/complete-multipart-upload", {**of, "parts": [{"PartNumber": 1, "ETag": part.etag}]}
+        )
+        assert status == (400 if self.aborts else 200), answer
+        assert client.post("/v1/uploads/parts/list", of)[0] == 404
+        if not self.aborts:
+            client.names.append(begun["data"])
 
 
 @dataclass(frozen=True)

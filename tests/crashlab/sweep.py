@@ -27,13 +27,14 @@ from infra.local import multiparts, transactions
 from tests.crashlab import gpu, invariants, sites
 from tests.crashlab.calls import KINDS_OF_READ, Call, Fault, Plan, Recorder, nothing, recorded
 from tests.crashlab.client import Client
-from tests.crashlab.flows import CORRUPT, Flow
+from tests.crashlab.flows import Flow
 from tests.crashlab.invariants import Violation, require, rows
 from tests.crashlab.simulation import Simulation, handlers, objects, open_multiparts
 from tests.world import make_world
 
 ALIKE = {"get_upload_url", "get_task_status", "get_upscayl_history", "sweep"}  # the last is cleanup's
 ENOUGH = 5
+EXPIRING = {"TASK", "FILE", "UPLOAD", "PARTS", "ONCE", "REUSE"}
 BEGIN = 1_767_225_600_000  # 2026-01-01T00:00:00Z: a run is the same at any time of day
 
 
@@ -145,7 +146,7 @@ def deployment(flow: Flow, recorder: Recorder) -> Iterator[Client]:
         _refuses_unknown_uploads(patch)
         logger.setLevel("CRITICAL")
         simulation = Simulation(
-            world, recorder, lambda nn: (CORRUPT,) if nn in flow.broken else flow.worker, flow.copies, flow.lose
+            world, recorder, lambda nn: (flow.other,) if nn in flow.broken else flow.worker, flow.copies, flow.lose
         )
         provider = gpu.Gpu(simulation, patch, flow.answers) if modal else None
         yield Client(simulation, world.account(flow.credits), provider)
@@ -242,7 +243,7 @@ def _nothing_ran_twice(flow: Flow, simulation: Simulation) -> None:
 
 
 def _forgotten(table: list[Any]) -> None:
-    left = [row["sk"] for row in table if row["sk"].split("#")[0] in ("TASK", "FILE", "UPLOAD", "ONCE", "REUSE")]
+    left = [row["sk"] for row in table if row["sk"].split("#")[0] in EXPIRING]
     require("G15", not left, f"rows that nothing deletes: {left[:3]}")
     for account in (row for row in table if row["sk"] == "ACCOUNT"):
         require("G24", account["tasks"] == 0, "the history counts tasks that are gone")

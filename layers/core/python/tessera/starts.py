@@ -161,6 +161,7 @@ def _writes(services: Services, start: Start) -> list[Put | Update]:
         file = File(
             task=start.task, nn=nn, account=account, upload=wanted.upload, name=wanted.name, original=wanted.original,
             recipe=start.recipe, created=now_ms, deadline=deadline, correlation=start.correlation,
+            holds=nn not in start.refused,
         )  # fmt: skip
         if nn in start.refused:
             failed = {"state": "failed", "error": start.refused[nn], "ended": now_ms}
