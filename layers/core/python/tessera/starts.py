@@ -22,7 +22,7 @@ from tessera.ids import new_task_number
 from tessera.observability import logger
 from tessera.ratelimit import Window
 from tessera.recipe import Recipe
-from tessera.storage import ObjectFacts, upload_key
+from tessera.storage import ObjectFacts, parse_upload_key, upload_key
 from tessera.table import Contended, Item, Put, TransactionFailed, Update
 from tessera.tasks import MAX_FILES, File, Row, Task, file_item, task_item, watch_pk
 
@@ -41,7 +41,9 @@ class Wanted(Row):
 
     @classmethod
     def of(cls, name: str, original: str = "") -> Wanted:
-        """By the name that was handed out with the upload link."""
+        """By the name that was handed out with the upload link, or by the key of the object (Uppy tells no more)."""
+        if key := parse_upload_key(name):
+            return cls(upload=key[1], name=name, original=original or "upload")
         return cls(upload=uploads.upload_id(name), name=name, original=original or uploads.original_of(name) or name)
 
 
