@@ -328,7 +328,7 @@ def make_world(monkeypatch: Any, **settings: Any) -> World:
             client.meta.events.unregister(event, unique_id=event)  # the world's before this one
             client.meta.events.register(event, handler, unique_id=event)
     composition.services.cache_clear()
-    for module in ("on_upload.app", "on_result.app", "upscayl.app"):
+    for module in ("on_upload.app", "on_result.app", "upscayl.app", "companion.app"):
         monkeypatch.setattr(f"{module}.services", lambda: services)
     return world
 

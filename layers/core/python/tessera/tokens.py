@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import re
 import secrets
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -188,21 +188,24 @@ def list_parts(services: Services, token: Token, upload: Multipart) -> tuple[Sto
     return parts
 
 
-def complete(services: Services, token: Token, upload: Multipart, parts: Sequence[Part]) -> None:
+def complete(services: Services, token: Token, upload: Multipart, parts: Iterable[Part]) -> None:
     """One object of the parts; those of a file that is too large are thrown away.
 
     Raises NotFound, FileTooLarge or UploadIncomplete.
     """
     begun = _begun(services, token, upload)
     there = services.storage.list_parts(upload.key, upload.s3_id)
-    if there is not None:
-        named = _named(there, parts)
-        if sum(part.size for part in named) > begun.largest:
-            services.storage.abort_multipart(upload.key, upload.s3_id)
-            raise FileTooLarge(begun.largest)
-        # By the ETags that were weighed: a part that is replaced from now on does not fit any more.
-        parts = [Part(part.number, part.etag) for part in named]
-    uploads.complete(services, token.account, upload.s3_id, upload.key, tuple(parts))
+    if there is None:
+        if services.storage.head(upload.key) is None:
+            raise NotFound
+        return  # completed by a call whose answer was lost
+    named = _named(there, parts)
+    if sum(part.size for part in named) > begun.largest:
+        services.storage.abort_multipart(upload.key, upload.s3_id)
+        raise FileTooLarge(begun.largest)
+    # By the ETags that were weighed: a part that is replaced from now on does not fit any more.
+    weighed = tuple(Part(part.number, part.etag) for part in named)
+    uploads.complete(services, token.account, upload.s3_id, upload.key, weighed)
 
 
 def abort(services: Services, token: Token, upload: Multipart) -> None:
