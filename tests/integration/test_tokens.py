@@ -10,7 +10,7 @@ import pytest
 from tessera import cleanup, tokens
 from tessera.errors import FileTooLarge, NotFound, TokenSpent, UploadIncomplete
 from tessera.storage import Part, StoredPart
-from tessera.tokens import Asked, Limits, Multipart, Token
+from tessera.tokens import Asked, Multipart, Token
 
 from tests.contract.companion import MIB, Page, new_token
 from tests.world import InjectedFaultError, World
