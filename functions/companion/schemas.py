@@ -10,6 +10,7 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
+    StrictBool,
     StrictInt,
     StrictStr,
     ValidationError,
@@ -51,6 +52,7 @@ class CreateToken(Body):
     maxBytes: StrictInt | None = None
     types: tuple[Text, ...] | None = None
     count: StrictInt | None = None
+    exact: StrictBool | None = None
     expiresIn: StrictInt | None = None
 
 

@@ -22,6 +22,7 @@ def from_create(request: CreateToken) -> Limits:
         "max_bytes": request.maxBytes,
         "types": request.types,
         "count": request.count,
+        "exact": request.exact,
         "seconds": request.expiresIn,
     }
     return Limits.model_validate({name: value for name, value in named.items() if value is not None})
@@ -34,9 +35,14 @@ def nested(query: Mapping[str, str]) -> dict[str, Any]:
 
 
 def from_begin(request: Begin) -> Asked:
-    """`size` is no word of Uppy's: a page sets it. Where it is not a number of bytes it means something else."""
-    size = str(request.metadata.get("size", ""))
-    return Asked(request.filename, request.type, int(size) if SIZE.fullmatch(size) else None)
+    """`size` and `partSize` are no words of Uppy's: a page sets them. What is no number means something else."""
+    size, part_size = (_bytes(request.metadata.get(name)) for name in ("size", "partSize"))
+    return Asked(request.filename, request.type, size, part_size)
+
+
+def _bytes(value: object) -> int | None:
+    text = str(value)
+    return int(text) if SIZE.fullmatch(text) else None
 
 
 def from_parts(request: Complete) -> tuple[Part, ...]:
@@ -57,6 +63,7 @@ def to_token(secret: str, token: Token, base_url: str) -> dict[str, Any]:
             "maxBytes": token.max_bytes,
             "types": list(token.types),
             "count": token.count,
+            "exact": token.exact,
         },
     }
 

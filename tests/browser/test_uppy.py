@@ -159,8 +159,11 @@ def test_b_a_single_file_is_sent_by_a_form_and_a_task_is_started_by_its_key(visi
     assert (task["status"], task["files"][0]["originalFileName"]) == ("completed", "photo.png")
 
 
-def test_b_a_large_file_is_sent_in_parts(visit: Any, stack: Stack, expected: str) -> None:
-    with visit(parts="5") as page:
+@pytest.mark.parametrize(("limits", "told"), [({}, {}), ({"exact": True}, {"exact": "1"})])
+def test_b_a_large_file_is_sent_in_parts(
+    visit: Any, stack: Stack, expected: str, limits: dict[str, Any], told: dict[str, str]
+) -> None:
+    with visit(limits, parts="5", **told) as page:
         page.add()
         ended = page.upload()
         assert ended["errors"] == []

@@ -45,6 +45,7 @@ def test_b_a_token_is_made_by_a_key_and_says_what_it_is_good_for(world: World, k
         "maxBytes": 1000,
         "types": ["image/png"],
         "count": 3,
+        "exact": False,
     }
     assert len(token) == 47 and token.startswith("tsu_")
 
@@ -81,6 +82,7 @@ def test_b_a_token_is_made_by_nobody_else(world: World, wrong: str | None) -> No
         ({"count": 0}, "count"),
         ({"count": 10_001}, "count"),
         ({"count": 1.5}, "count"),
+        ({"exact": 1}, "exact"),
         ({"expiresIn": 0}, "expiresIn"),
         ({"expiresIn": FOREVER + 1}, "expiresIn"),
     ],
@@ -290,6 +292,24 @@ def test_b_part_numbers_end_where_the_file_has_to(world: World, key: str) -> Non
     numbers = ("0", "-1", "x", "1.0", "10001", "9" * 40, "٣")
     assert {page.sign(any_size, number).status for number in numbers} == {400}
     assert {page.batch(any_size, numbers).status for numbers in ("", "1,x", ",", "1," * 100 + "1")} == {400}
+
+
+def test_b_parts_are_signed_for_their_length_where_the_page_tells_how_it_cuts(world: World, key: str) -> None:
+    page = Page(world, new_token(world, key, exact=True)["token"])
+    upload = page.begin(size=11 * MIB, partSize=5 * MIB).body
+    assert [page.sign(upload, number).status for number in (1, 3, 4)] == [200, 200, 413]
+    signed = page.sign(upload, 1).body["url"]
+    assert parse_qs(urlsplit(signed).query)["X-Amz-SignedHeaders"] == ["content-length;host"]
+    assert page.params().status == 200  # the policy of a form has a size anyway
+
+
+@pytest.mark.parametrize("told", [{}, {"size": 11 * MIB}, {"partSize": 5 * MIB}, {"size": "L", "partSize": "S"}])
+def test_b_an_exact_token_asks_for_the_sizes_of_parts(world: World, key: str, told: dict[str, Any]) -> None:
+    page = Page(world, new_token(world, key, exact=True, count=1)["token"])
+    answer = page.begin(**told)
+    assert (answer.status, answer.body["error"]) == (400, "MISSING_REQUIRED_FIELDS")
+    assert page.begin(size=11 * MIB, partSize=5 * MIB - 1).status == 400
+    assert page.begin(size=11 * MIB, partSize=5 * MIB).status == 200
 
 
 def test_b_calls_are_counted_on_the_key_that_made_the_token(world: World, key: str) -> None:

@@ -102,6 +102,14 @@ def test_b_an_upload_in_parts_by_links_that_a_page_of_another_origin_uses(sessio
     assert (gone.status_code, gone.json()) == (200, {})
 
 
+def test_b_storage_holds_parts_to_the_size_that_the_page_has_told(session: Session) -> None:
+    page = Page(session, exact=True)
+    told = {"size": 5 * MIB + 3, "partSize": 5 * MIB}
+    begun = page.post("/multipart", {"filename": "a.png", "type": "image/png", "metadata": told}).json()
+    link = page.get(f"/multipart/{begun['uploadId']}/2", key=begun["key"]).json()["url"]
+    assert [page.http.put(link, content=bytes(size)).status_code for size in (2, 4, 3)] == [403, 403, 200]
+
+
 @pytest.mark.parametrize("method", ["GET", "POST", "DELETE"])
 def test_b_a_page_of_another_origin_may_ask(session: Session, method: str) -> None:
     page = Page(session)

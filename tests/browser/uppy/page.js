@@ -7,6 +7,8 @@ const asked = new URLSearchParams(location.search);
 
 const uppy = new Uppy();
 if (asked.has("retriever")) uppy.use(GoldenRetriever, { indexedDB: { maxFileSize: 2 ** 30 } });
+// How it cuts a file, for a token that asks.
+if (asked.has("exact")) uppy.on("file-added", ({ id, size }) => uppy.setFileMeta(id, { size, partSize: 5 * 1024 * 1024 }));
 uppy.use(AwsS3, {
   companionEndpoint: asked.get("companion"),
   ...(asked.has("parts") ? { shouldUseMultipart: true, getChunkSize: () => 5 * 1024 * 1024 } : {}),

@@ -7,6 +7,7 @@ import Dashboard from "@uppy/dashboard";
 import GoldenRetriever from "@uppy/golden-retriever";
 
 const MiB = 1024 * 1024;
+const PART_BYTES = 8 * MiB;
 const POLL_MS = 1000;
 
 const token = await uploadToken().catch((error) => {
@@ -27,12 +28,12 @@ const uppy = new Uppy({
   .use(GoldenRetriever, { indexedDB: { maxFileSize: token.maxBytes, maxTotalSize: token.count * token.maxBytes } })
   .use(AwsS3, {
     companionEndpoint: token.companionUrl,
-    shouldUseMultipart: (file) => file.size > 8 * MiB, // only what is sent in parts can be paused and resumed
-    getChunkSize: () => 8 * MiB,
+    shouldUseMultipart: (file) => file.size > PART_BYTES, // only what is sent in parts can be paused and resumed
+    getChunkSize: () => PART_BYTES,
   });
 
-// With its size the form, or the upload in parts, is held to this file.
-uppy.on("file-added", (file) => uppy.setFileMeta(file.id, { size: file.size }));
+// With these, storage holds the form, or each part, to what belongs to this file. The token is `exact`: it asks for them.
+uppy.on("file-added", (file) => uppy.setFileMeta(file.id, { size: file.size, partSize: PART_BYTES }));
 
 uppy.on("complete", async ({ successful }) => {
   if (successful.length === 0) return;

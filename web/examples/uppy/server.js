@@ -11,7 +11,7 @@ const FILES = {
   "/build/main.css": ["build/main.css", "text/css"],
 };
 const CALLS = {
-  "/token": ["/v1/upload-tokens", () => ({ count: 20, expiresIn: 3600 })],
+  "/token": ["/v1/upload-tokens", () => ({ count: 20, exact: true, expiresIn: 3600 })],
   "/start": ["/start-task", ({ files }) => ({ files, scale: "2", saveImageAs: "webp" })],
   "/status": ["/get-task-status", ({ taskId }) => ({ taskId })],
 };

@@ -6,8 +6,9 @@ stored as its SHA-256 only and dies with the API key that made it. What it begin
     begun = uploads begun: one conditional write counts, so that no two callers get the last one. None is given back:
             an upload that was aborted may have been completed by the time that this is known.
 
-Storage holds a form to its size. A part link cannot be held to one that nobody has told, so parts are counted while
-they are signed and weighed when they are put together, by ETags that say which bytes were weighed.
+Storage holds a form to its size, and a part where the page has told how it cuts the file; an `exact` token asks for
+that. A link cannot be held to a length that nobody has told: such parts are counted while they are signed and weighed
+when they are put together, by ETags that say which bytes were weighed.
 """
 
 from __future__ import annotations
@@ -23,7 +24,16 @@ from pydantic import BaseModel, ConfigDict
 
 from tessera import accounts, uploads
 from tessera.accounts import Caller, Credential, hash_key
-from tessera.errors import FileTooLarge, Invalid, NotFound, TokenSpent, Unauthorized, UnsupportedType, UploadIncomplete
+from tessera.errors import (
+    FileTooLarge,
+    Invalid,
+    MissingFields,
+    NotFound,
+    TokenSpent,
+    Unauthorized,
+    UnsupportedType,
+    UploadIncomplete,
+)
 from tessera.settings import DAYS, SECONDS
 from tessera.storage import MIN_PART_BYTES, Form, Part, StoredPart, parse_upload_key, upload_key
 from tessera.table import ConditionFailed, Item, Key, Put, Update, due_shard
@@ -37,13 +47,17 @@ MAX_SECONDS = 7 * 86_400
 
 
 class Limits(BaseModel):
-    """What a token is good for. `types` are MIME types, `seconds` its life."""
+    """What a token is good for. `types` are MIME types, `seconds` its life.
+
+    `exact`: in parts only where the page tells their size, so that storage refuses what is larger.
+    """
 
     model_config = ConfigDict(frozen=True)
 
     max_bytes: int = uploads.MAX_BYTES
     types: tuple[str, ...] = uploads.ACCEPTED_TYPES
     count: int = 20
+    exact: bool = False
     seconds: int = 3600
 
 
@@ -58,26 +72,32 @@ class Token(BaseModel):
     max_bytes: int
     types: tuple[str, ...]
     count: int
+    exact: bool
     begun: int
     expires: int
 
 
 class Begun(BaseModel):
-    """The row of an upload in parts: to which token it belongs (by its key), S3's id and the most it may weigh."""
+    """The row of an upload in parts: to which token it belongs (by its key), S3's id and the most it may weigh.
+
+    `part_bytes`: all parts but the last, where the page has told it and the file's size, which `largest` is then.
+    """
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
     s3_id: str
     largest: int
+    part_bytes: int | None = None
 
 
 @dataclass(frozen=True)
 class Asked:
-    """A file that a page wants to send; `size` where it says so."""
+    """A file that a page wants to send; `size`, and that of all parts but the last, where it says so."""
 
     name: str
     content_type: str
     size: int | None = None
+    part_size: int | None = None
 
 
 @dataclass(frozen=True)
@@ -100,6 +120,7 @@ def create(services: Services, caller: Caller, limits: Limits) -> tuple[str, Tok
         max_bytes=limits.max_bytes,
         types=limits.types,
         count=limits.count,
+        exact=limits.exact,
         begun=0,
         expires=services.now_ms() + limits.seconds * SECONDS,
     )
@@ -151,10 +172,11 @@ def begin_form(services: Services, token: Token, asked: Asked) -> tuple[Form, in
 def begin_parts(services: Services, token: Token, asked: Asked) -> Multipart:
     """An upload in parts. Raises as `begin_form` does."""
     largest = _largest(token, asked)
+    part_bytes = _part_bytes(token, asked)
     _claim(services, token)  # before the upload is: a cut in between costs one of the count, and never gives one
     key = _new_key(token, asked)
     s3_id = services.storage.start_multipart(key)
-    begun = Begun(s3_id=s3_id, largest=largest)
+    begun = Begun(s3_id=s3_id, largest=largest, part_bytes=part_bytes)
     services.table.put(Put(_row(token, _begun_name(key)) | begun.model_dump(), new=True))
     return Multipart(key, s3_id)
 
@@ -164,7 +186,7 @@ def sign_parts(
 ) -> tuple[dict[int, str], int]:
     """A link for each number, and the seconds for which they hold. No call but the one that knows the upload.
 
-    All parts but the last have 5 MiB, so a file that may be sent has no higher number than that allows.
+    All parts but the last have at least 5 MiB, so a file that may be sent has no higher number than that allows.
     Raises NotFound, Invalid or FileTooLarge.
     """
     begun = _begun(services, token, upload)
@@ -173,9 +195,11 @@ def sign_parts(
     for number in numbers:
         if number < 1:
             raise Invalid("part numbers begin with 1")
-        if (number - 1) * MIN_PART_BYTES >= begun.largest:
+        first = (number - 1) * (begun.part_bytes or MIN_PART_BYTES)
+        if first >= begun.largest:
             raise FileTooLarge(begun.largest)
-        links[number] = services.storage.presign_part(upload.key, upload.s3_id, number, None, seconds)
+        length = min(begun.part_bytes, begun.largest - first) if begun.part_bytes else None
+        links[number] = services.storage.presign_part(upload.key, upload.s3_id, number, length, seconds)
     return links, seconds
 
 
@@ -234,6 +258,17 @@ def _largest(token: Token, asked: Asked) -> int:
     if asked.size is not None and asked.size > token.max_bytes:
         raise FileTooLarge(token.max_bytes)
     return asked.size or token.max_bytes
+
+
+def _part_bytes(token: Token, asked: Asked) -> int | None:
+    """Bytes of all parts but the last, None where they are not known."""
+    if asked.size is None or asked.part_size is None:
+        if token.exact:
+            raise MissingFields("metadata.size", "metadata.partSize")
+        return None
+    if asked.part_size < MIN_PART_BYTES:
+        raise Invalid(f"metadata.partSize: at least {MIN_PART_BYTES}")
+    return asked.part_size
 
 
 def _claim(services: Services, token: Token) -> None:
