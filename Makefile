@@ -8,10 +8,11 @@ export SAM_CLI_TELEMETRY = 0
 
 VENV := .venv/bin
 INSTALL := $(VENV)/python -m pip install -qq --constraint constraints.txt
+UPPY := web/examples/uppy
 SOURCES := layers/core/python:layers/engine/python:functions:client
 
 .PHONY: demo serve test test-torch openapi crash-lab histories mutants fuzz fuzz-api check bench bench-control-plane bench-engine bench-gpu load models train quantise sam-check build deploy deploy-gpu \
-	clean
+	uppy clean
 
 demo: $(if $(WORKER),.venv/test,.venv/local)  ## Upscale the bundled sample, or IMAGE=path, on this machine and show every hop. WORKER=modal: by gpu_app.py.
 	@$(VENV)/python -m infra.local demo $(if $(IMAGE),"$(IMAGE)") $(if $(WORKER),--param Worker=$(WORKER))
@@ -77,6 +78,11 @@ train: .venv-training/done  ## Train the default weights; see training/README.md
 quantise: .venv-training/done  ## The default weights in 8-bit integers; NAME=tessera-photo, SCALE=2 or 4, BENCH_DATA=folder with train/.
 	PYTHONPATH=$(SOURCES) .venv-training/bin/python -m training.quantise $(NAME) $(SCALE) $(if $(BENCH_DATA),--data "$(BENCH_DATA)")
 
+uppy: $(UPPY)/node_modules/.done  ## Uppy from npm, bundled for its example and for the browser tests; needs Node 20.
+	cd $(UPPY) && npm run --silent build -- --log-level=warning
+	NODE_PATH=$(UPPY)/node_modules $(UPPY)/node_modules/.bin/esbuild tests/browser/uppy/page.js --bundle --format=esm \
+		--outfile=build/uppy/page.js --log-level=warning
+
 sam-check: .venv-sam/done  ## SAM's own reading of the template; no account needed.
 	AWS_DEFAULT_REGION=eu-central-1 .venv-sam/bin/sam validate --lint --template template.yaml
 
@@ -93,7 +99,7 @@ deploy-gpu: .venv/test  ## gpu_app.py to Modal, checked before and after; infra/
 	$(VENV)/python -m infra.deploy_gpu
 
 clean:
-	rm -rf .venv .venv-fuzz .venv-oracle .venv-sam .venv-torch .venv-training .aws-sam var build
+	rm -rf $(UPPY)/node_modules $(UPPY)/build .venv .venv-fuzz .venv-oracle .venv-sam .venv-torch .venv-training .aws-sam var build
 
 # ---------------------------------------------------------------- set-up
 .venv/bin/python:
@@ -112,6 +118,10 @@ clean:
 
 .venv/check: .venv/test
 	@$(INSTALL) --group check
+	@touch $@
+
+$(UPPY)/node_modules/.done: $(UPPY)/package.json $(UPPY)/package-lock.json
+	cd $(UPPY) && npm ci --no-audit --no-fund --loglevel=error
 	@touch $@
 
 .venv-sam/done: pyproject.toml

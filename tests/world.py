@@ -17,7 +17,7 @@ from functools import cache
 from importlib import import_module
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote, urlsplit
+from urllib.parse import parse_qsl, unquote, urlsplit
 
 import boto3
 import yaml
@@ -35,7 +35,13 @@ from infra.admin import create_account
 ROOT = Path(__file__).resolve().parent.parent
 REGION = "eu-central-1"
 HOUR_NS = 3_600_000_000_000
-EDGES = {"/v1/": "native", "/openapi.json": "reference", "/reference": "reference"}  # all others are Upscayl's
+EDGES = {  # path -> package of functions/; all others are Upscayl's
+    "/v1/upload-tokens": "companion",
+    "/u/": "companion",
+    "/v1/": "native",
+    "/openapi.json": "reference",
+    "/reference": "reference",
+}
 
 
 class Clock:
@@ -140,20 +146,24 @@ class World:
         from base64 import b64encode
 
         sent = headers | ({"x-api-key": key} if key is not None else {}) | {"content-length": str(len(raw))}
-        event = {
+        path, _, query = path.partition("?")
+        event: dict[str, Any] = {
             "version": "2.0",
             "routeKey": f"{method} {path}",
             "rawPath": path,
-            "rawQueryString": "",
+            "rawQueryString": query,
             "headers": sent,
             "requestContext": {
                 "http": {"method": method, "path": path, "sourceIp": "127.0.0.1"},
                 "stage": "$default",
                 "requestId": "test",
+                "domainName": "api.example.com",
             },
             "body": b64encode(raw).decode(),
             "isBase64Encoded": True,
         }
+        if query:
+            event["queryStringParameters"] = dict(parse_qsl(query))
         answer: dict[str, Any] = import_module(f"{edge(path)}.app").lambda_handler(event, CONTEXT)
         return answer
 
@@ -336,6 +346,6 @@ def make_world(monkeypatch: Any, **settings: Any) -> World:
             client.meta.events.unregister(event, unique_id=event)  # the world's before this one
             client.meta.events.register(event, handler, unique_id=event)
     composition.services.cache_clear()
-    for module in ("on_upload.app", "on_result.app", "upscayl.app", "native.app"):
+    for module in ("on_upload.app", "on_result.app", "upscayl.app", "native.app", "companion.app"):
         monkeypatch.setattr(f"{module}.services", lambda: services)
     return world

@@ -8,6 +8,7 @@ import pickle
 import random
 import secrets
 import traceback
+from base64 import urlsafe_b64encode
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -34,7 +35,7 @@ from tests.world import make_world
 
 ALIKE = {"get_upload_url", "get_task_status", "get_upscayl_history", "sweep"}  # the last is cleanup's
 ENOUGH = 5
-EXPIRING = {"TASK", "FILE", "UPLOAD", "PARTS", "ONCE", "REUSE"}
+EXPIRING = {"TASK", "FILE", "UPLOAD", "PARTS", "ONCE", "REUSE", "TOKEN", "BEGUN"}
 BEGIN = 1_767_225_600_000  # 2026-01-01T00:00:00Z: a run is the same at any time of day
 
 
@@ -160,7 +161,7 @@ def _same_each_time(patch: pytest.MonkeyPatch) -> None:
     random.seed(1)
     patch.setattr(secrets, "token_bytes", lambda n=32: rng.randbytes(n))
     patch.setattr(secrets, "token_hex", lambda n=32: rng.randbytes(n).hex())
-    patch.setattr(secrets, "token_urlsafe", lambda n=32: rng.randbytes(n).hex())
+    patch.setattr(secrets, "token_urlsafe", lambda n=32: urlsafe_b64encode(rng.randbytes(n)).rstrip(b"=").decode())
     patch.setattr(secrets, "randbits", rng.getrandbits)
     patch.setattr("time.sleep", lambda seconds: None)
 

@@ -3,6 +3,7 @@ broken or over. `walk` plays it through; what was asked for is in the cloud's re
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -114,6 +115,29 @@ class Walk:
         assert self.cloud.post("/v1/uploads/parts/list", of, self.key)[0] == 200
         assert self.cloud.post("/v1/uploads/abort", of, self.key)[0] == 200
 
+    def a_page_with_a_token(self) -> None:
+        def page(method: str, path: str, body: Any = None) -> tuple[int, Any]:
+            answer = self.cloud.request(path, b"" if body is None else json.dumps(body).encode(), {}, None, method)
+            return answer["statusCode"], json.loads(answer["body"])
+
+        own = self.cloud.account(key="a-key-of-the-operators-own-form")  # which a row leads to
+        made: Any = self.cloud.post("/v1/upload-tokens", {"maxBytes": 10}, own)[1]["data"]
+        base = f"/u/{made['token']}/s3"
+        assert page("GET", f"{base}/params?filename=a.png&type=image/png")[0] == 200
+        client = self.cloud.services.storage.client
+        for body, end in ((b"small", 200), (b"more than ten bytes", 413), (b"gone", 404)):
+            begun = page("POST", f"{base}/multipart", {"filename": "a.png", "type": "image/png"})[1]
+            upload, of = f"{base}/multipart/{begun['uploadId']}", f"key={begun['key']}"
+            assert page("GET", f"{upload}/1?{of}")[0] == 200
+            name = {"Bucket": begun["bucket"], "Key": begun["key"], "UploadId": begun["uploadId"]}
+            part = client.upload_part(**name, PartNumber=1, Body=body)
+            assert page("GET", f"{upload}?{of}")[0] == 200
+            if end == 404:
+                assert page("DELETE", f"{upload}?{of}")[0] == 200
+            parts = {"parts": [{"PartNumber": 1, "ETag": part["ETag"]}]}
+            assert page("POST", f"{upload}/complete?{of}", parts)[0] == end
+        assert self.cloud.feed("OnUploadFunction") == 0
+
     # ------------------------------------------------------------ events that are late, or of what is no picture
 
     def starts_before_the_event(self) -> None:
@@ -191,6 +215,7 @@ def walk(cloud: Cloud, jobs: Jobs) -> None:
     script.a_task_that_is_cancelled()
     script.a_task_that_is_deleted()
     script.parts_that_are_given_up()
+    script.a_page_with_a_token()
     script.starts_before_the_event()
     script.an_upload_that_was_removed()
     script.failures()

@@ -152,6 +152,7 @@ def test_no_dimension_tells_accounts_or_tasks_apart(world: World, told: Told) ->
     ("dialect", "core", "route", "body"),
     [
         ("upscayl", "tasks.history", "/get-upscayl-history", {}),
+        ("companion", "tokens.create", "/v1/upload-tokens", {}),
         ("native", "estimates.estimate", "/v1/estimate", {"files": [{"width": 6, "height": 4}]}),
     ],
 )

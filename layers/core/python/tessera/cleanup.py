@@ -1,7 +1,7 @@
 """Deleting what has expired: objects first, rows after, so that a cut in between loses no object.
 
     what                                          how it is found                        AWS calls
-    uploads, REUSE, ONCE and PARTS rows           index `due`                            objects / 1000, rows / 25
+    uploads, and all rows but tasks               index `due`                            objects / 1000, rows / 25
     objects of a task's results                   index `due`                            objects / 1000, tasks / 100
     a task that leaves the history                index `due`, at the row's second time  rows / 25, tasks / 99
     uploads without a row: their event was lost   folders of uploads/ whose turn is over   1, then 1 for 1000

@@ -91,6 +91,14 @@ class StoredPart:
     size: int  # bytes
 
 
+@dataclass(frozen=True)
+class Form:
+    """Where a browser POSTs a form, and its fields; the file comes last."""
+
+    url: str
+    fields: dict[str, str]
+
+
 class Storage:
     def __init__(self, client: S3Client, bucket: str) -> None:
         self.client = client
@@ -101,8 +109,21 @@ class Storage:
         length = {} if size is None else {"ContentLength": size}
         return self._presign("put_object", seconds, Key=key, **length)
 
-    def presign_part(self, key: str, upload_id: str, number: int, size: int, seconds: int) -> str:
-        return self._presign("upload_part", seconds, Key=key, UploadId=upload_id, PartNumber=number, ContentLength=size)
+    def presign_part(self, key: str, upload_id: str, number: int, size: int | None, seconds: int) -> str:
+        """A PUT of one part, of exactly `size` bytes where that is known."""
+        length = {} if size is None else {"ContentLength": size}
+        return self._presign("upload_part", seconds, Key=key, UploadId=upload_id, PartNumber=number, **length)
+
+    def presign_form(self, key: str, seconds: int, largest: int) -> Form:
+        """A POST of one object of 1 to `largest` bytes: a form, since only its policy can sign a range."""
+        answer = self.client.generate_presigned_post(
+            self.bucket, key, Conditions=[["content-length-range", 1, largest]], ExpiresIn=max(1, seconds)
+        )
+        return Form(answer["url"], answer["fields"])
+
+    def address(self, key: str) -> str:
+        """Names the object and opens nothing."""
+        return self.presign_put(key, 1).partition("?")[0]
 
     def presign_get(self, key: str, seconds: int, content_type: str = "", file_name: str = "") -> str:
         """A GET. `file_name` is what a browser saves it as."""
