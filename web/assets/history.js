@@ -1,0 +1,65 @@
+// What was enlarged before, by whoever has the key, with what is left of its time.
+
+import { call } from "./api.js";
+import { byId, el, fill, icon } from "./dom.js";
+import { countdown, explain, pixels, size, time } from "./words.js";
+
+const PAGE = 20;
+
+export class History {
+  constructor() {
+    this.section = byId("history");
+    this.list = byId("history-list");
+    this.more = byId("history-more");
+    this.next = 0;
+    this.more.addEventListener("click", () => this.load(this.next));
+  }
+
+  /** @param {number} [before] Unix ms: only what is older */
+  async load(before) {
+    const wish = { limit: PAGE, ...(before ? { timestampOffset: before } : {}) };
+    const page = await call("/get-upscayl-history", wish);
+    const rows = page.data.flatMap((/** @type {any} */ task) => task.files.map((/** @type {any} */ file) => this.row(task, file)));
+    if (before) this.list.append(...rows);
+    else fill(this.list, ...rows);
+    this.next = page.pagination.nextOffset;
+    this.more.hidden = !page.pagination.hasMore;
+    this.section.hidden = this.list.childElementCount === 0;
+  }
+
+  /** @param {any} task @param {any} file */
+  row(task, file) {
+    const there = Boolean(file.downloadLink);
+    const sides = file.dimensions && pixels(file.dimensions.width, file.dimensions.height);
+    const state = { pending: "Waits for its turn", processing: "Enlarging", failed: file.error || "Failed", cancelled: "Cancelled" }[file.status];
+    const ended = file.status === "completed" && !there && "Deleted";
+    const facts = [time(task.createdAt), sides, file.finalFileSize && size(file.finalFileSize), state || ended].filter(Boolean).join(" · ");
+    const problem = el("p", { class: "problem", hidden: true });
+    const row = el("li", { class: "item", "data-task": task.taskId, "data-state": there ? "done" : file.status },
+      there ? el("img", { class: "thumb", src: file.thumbnailLink, alt: "", loading: "lazy" }) : el("span", { class: "thumb none" }),
+      el("div", { class: "middle" }, el("p", { class: "name" }, file.processedFileName ?? file.originalFileName ?? file.fileName),
+        el("p", { class: "facts quiet" }, facts, there && " · ", there && el("span", { "data-expires": file.expiresAt }, countdown(file.expiresAt))),
+        problem),
+      el("div", { class: "actions" },
+        there && el("a", { class: "button", href: file.downloadLink, download: "", "aria-label": `Download: ${file.processedFileName}` }, icon("down"), el("span", {}, "Download")),
+        there && el("button", {
+          type: "button", class: "plain", title: "Delete now", "aria-label": `Delete now: ${file.processedFileName}`,
+          onclick: () => this.delete(task.taskId, problem),
+        }, icon("bin"), el("span", { class: "label" }, "Delete now"))));
+    return row;
+  }
+
+  /** @param {string} taskId @param {HTMLElement} problem */
+  async delete(taskId, problem) {
+    try {
+      await call("/v1/tasks/delete", { taskId });
+      await this.load();
+      byId("history-title").focus();
+      dispatchEvent(new CustomEvent("tessera:deleted", { detail: taskId }));
+    } catch (error) {
+      const { title, todo } = explain(/** @type {any} */ (error));
+      problem.hidden = false;
+      fill(problem, el("strong", {}, title), " ", todo);
+    }
+  }
+}
