@@ -41,24 +41,25 @@ const hooks = {
     update();
     estimate();
   },
+  // until they are known, the service itself refuses what is too large
   partThreshold: () => account?.limits.partThreshold ?? Infinity,
+  maxFileBytes: () => account?.limits.maxFileBytes ?? Infinity,
 };
 
 // ---------------------------------------------------------------- files in
 
-/** @param {Iterable<File>} files */
-async function add(files) {
+/** @param {Iterable<File>} files @param {boolean} [eager] start at once, as they are */
+async function add(files, eager = false) {
   const added = [...files].map((file) => new Item(file, hooks));
   if (!added.length) return;
+  for (const item of added) item.eager = eager;
   items.push(...added);
   byId("list").append(...added.map((item) => item.row));
   update();
   announce(`${counted(added.length, "photo")} added`);
   await Promise.all(added.map((item) => item.read()));
-  for (const item of added) {
-    if (item.state === "chosen" && account && item.file.size > account.limits.maxFileBytes) item.refuse("FILE_SIZE_EXCEEDED");
-  }
-  for (const item of added) if (item.state === "chosen" && unfinished.find(item.file)) item.run(options?.values());
+  for (const item of added) item.eager ||= Boolean(unfinished.find(item.file));
+  startEager();
   showUnfinished();
   estimate();
 }
@@ -90,8 +91,8 @@ function listenForFiles() {
 async function trySample() {
   const answer = await fetch("assets/lighthouse.jpg");
   const file = new File([await answer.blob()], "lighthouse.jpg", { type: "image/jpeg", lastModified: 0 });
-  await add([file]);
-  if (options) start(options.values());
+  await add([file], true);
+  if (!key.get()) askForKey();
 }
 
 // ---------------------------------------------------------------- start, cost, progress
@@ -99,6 +100,11 @@ async function trySample() {
 /** @param {Record<string, any>} chosen */
 function start(chosen) {
   for (const item of items.filter(startable)) item.run(chosen);
+}
+
+/** Those that wait for nobody to press the button; where the key is not known yet, they start when it is. */
+function startEager() {
+  for (const item of items) if (item.eager && options && startable(item)) item.run(options.values());
 }
 
 /** @param {Item} item */
@@ -114,6 +120,7 @@ async function estimate() {
   await sleep(ESTIMATE_AFTER);
   if (mine !== asked) return;
   const { model, scale, saveImageAs } = options.values();
+  /** @type {{credits: number, seconds: number | null}} */
   const total = { credits: 0, seconds: 0 };
   try {
     for (let first = 0; first < chosen.length; first += account.limits.maxFilesPerTask) {
@@ -123,7 +130,7 @@ async function estimate() {
       if (mine !== asked) return;
       some.forEach((item, index) => item.estimated(answer.files[index]));
       total.credits += answer.credits;
-      total.seconds += answer.seconds;
+      total.seconds = total.seconds === null || answer.seconds === null ? null : total.seconds + answer.seconds;
     }
   } catch (error) {
     return notice(error);
@@ -183,6 +190,7 @@ function update() {
   document.title = busy ? `(${counted(busy, "photo")}) Tessera` : "Tessera - photos, large";
   if (options && account && !items.some((item) => item.state === "chosen")) options.show(0, null, account.credits);
   showUnfinished();
+  past.leaveOut(new Set(items.map((item) => item.taskId)));
 }
 
 // ---------------------------------------------------------------- notices, interrupted uploads
@@ -249,9 +257,10 @@ async function enter() {
   byId("key").value = "";
   notice(null);
   showAccount();
+  startEager();
   update();
   estimate();
-  past.load().catch(notice);
+  past.load().then(update, notice);
 }
 
 /** The form without the listeners of another key's options. @param {HTMLElement} form */
@@ -273,6 +282,7 @@ async function refresh() {
     account = await call("/v1/account");
     showAccount();
     await past.load();
+    update();
   } catch (error) {
     notice(error);
   }

@@ -24,7 +24,13 @@ export class History {
     else fill(this.list, ...rows);
     this.next = page.pagination.nextOffset;
     this.more.hidden = !page.pagination.hasMore;
-    this.section.hidden = this.list.childElementCount === 0;
+  }
+
+  /** Those that the list above shows. @param {Set<string>} tasks */
+  leaveOut(tasks) {
+    const rows = /** @type {HTMLElement[]} */ ([...this.list.children]);
+    for (const row of rows) row.hidden = tasks.has(row.dataset.task ?? "");
+    this.section.hidden = rows.every((row) => row.hidden) && this.more.hidden;
   }
 
   /** @param {any} task @param {any} file */

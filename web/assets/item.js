@@ -62,7 +62,7 @@ export class Item {
   /**
    * @param {File} file
    * @param {{changed: (item: Item) => void, started: (item: Item) => void, compare: (item: Item) => void,
-   *   removed: (item: Item) => void, partThreshold: () => number}} hooks
+   *   removed: (item: Item) => void, partThreshold: () => number, maxFileBytes: () => number}} hooks
    */
   constructor(file, hooks) {
     this.file = file;
@@ -79,6 +79,7 @@ export class Item {
     /** @type {Record<string, any>} */
     this.options = {};
     this.fileName = this.taskId = this.once = "";
+    this.eager = false; // starts as soon as it can: a sample, an upload that was interrupted
     /** The file's part of the task's status, once it is done. @type {any} */
     this.result = null;
     this.linked = 0;
@@ -87,11 +88,12 @@ export class Item {
   }
 
   async read() {
-    const found = this.type && this.file.size ? await measure(this.address) : null;
-    if (found) Object.assign(this, found);
     if (!this.file.size) return this.refuse("empty");
     if (!this.type) return this.refuse("wrong_type");
+    if (this.file.size > this.hooks.maxFileBytes()) return this.refuse("FILE_SIZE_EXCEEDED");
+    const found = await measure(this.address);
     if (!found) return this.refuse("not_a_picture");
+    Object.assign(this, found);
     this.to("chosen");
   }
 
@@ -297,7 +299,7 @@ export class Item {
       const target = this.expected ? ` → ${pixels(this.expected.width, this.expected.height)}` : "";
       return [`${sides}${target} · ${size(this.file.size)}`];
     }
-    return [[state, sides, size(this.file.size)].filter(Boolean).join(" · ")];
+    return [[sides, size(this.file.size), state].filter(Boolean).join(" · ")];
   }
 
   renderActions() {

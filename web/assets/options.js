@@ -79,7 +79,7 @@ export class Options {
       el("fieldset", {}, el("legend", {}, "Model"),
         el("div", { class: "models" }, ...(few ? models : own).map((/** @type {any} */ model) => this.card(model))),
         !few && el("details", { class: "more" },
-          el("summary", {}, `${counted(others.length, "more name")} from Upscayl`),
+          el("summary", {}, counted(others.length, "more model")),
           el("div", { class: "models" }, ...others.map((/** @type {any} */ model) => this.card(model)))),
       ),
       el("fieldset", {}, el("legend", {}, "Times larger"), this.scales),
@@ -136,7 +136,7 @@ export class Options {
 
   /**
    * @param {number} count of photos that can start
-   * @param {{credits: number, seconds: number, pixels: string} | null} estimate
+   * @param {{credits: number, seconds: number | null, pixels: string} | null} estimate seconds: null where nobody knows
    * @param {number} balance
    */
   show(count, estimate, balance) {
@@ -146,6 +146,7 @@ export class Options {
     this.warning.hidden = !short;
     if (!estimate) return fill(this.cost, count ? "" : "Choose a photo first.");
     if (short) fill(this.warning, `You have ${counted(balance, "credit")}, this needs ${estimate.credits}. Remove some photos or ask for more credits.`);
-    fill(this.cost, `${estimate.pixels}, ${counted(estimate.credits, "credit")}, about ${duration(estimate.seconds)}`);
+    const time = estimate.seconds === null ? "" : `, about ${duration(estimate.seconds)}`;
+    fill(this.cost, `${estimate.pixels}, ${counted(estimate.credits, "credit")}${time}`);
   }
 }

@@ -28,7 +28,7 @@ export const ERRORS = {
  */
 export function explain(error) {
   const [title, todo] = ERRORS[error.code ?? ""] ?? ["Something unexpected happened", "Reload the page and try again."];
-  const told = error.code === "BAD_REQUEST" || !(error.code ?? "" in ERRORS) ? reason(error.message) : "";
+  const told = error.code === "BAD_REQUEST" || !((error.code ?? "") in ERRORS) ? reason(error.message) : "";
   return { title: told || title, todo };
 }
 
@@ -46,7 +46,7 @@ export function size(bytes) {
 }
 
 /** @param {number} width @param {number} height */
-export const pixels = (width, height) => `${width.toLocaleString("en")} × ${height.toLocaleString("en")}`;
+export const pixels = (width, height) => `${width.toLocaleString("en")}\u00a0×\u00a0${height.toLocaleString("en")}`;
 
 /** @param {number} count */
 export const megapixels = (count) => `${(count / 1e6).toFixed(count < 1e7 ? 1 : 0)} megapixels`;
