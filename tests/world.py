@@ -124,12 +124,17 @@ class World:
         answer = self.request(path, raw, {"content-type": "application/json"}, key, **more)
         return answer["statusCode"], json.loads(answer["body"])
 
+    def get(self, path: str, key: str | None = None) -> tuple[int, dict[str, Any]]:
+        answer = self.request(path, b"", {}, key, method="GET")
+        return answer["statusCode"], json.loads(answer["body"])
+
     def request(
         self, path: str, raw: bytes, headers: dict[str, str], key: str | None = None, method: str = "POST"
     ) -> dict[str, Any]:
         from base64 import b64encode
 
-        from upscayl.app import lambda_handler
+        from native.app import lambda_handler as native
+        from upscayl.app import lambda_handler as upscayl
 
         sent = headers | ({"x-api-key": key} if key is not None else {}) | {"content-length": str(len(raw))}
         event = {
@@ -146,7 +151,7 @@ class World:
             "body": b64encode(raw).decode(),
             "isBase64Encoded": True,
         }
-        answer: dict[str, Any] = lambda_handler(event, CONTEXT)
+        answer: dict[str, Any] = (native if path.startswith("/v1/") else upscayl)(event, CONTEXT)
         return answer
 
     def put(self, url: str, body: bytes) -> str:
@@ -328,7 +333,7 @@ def make_world(monkeypatch: Any, **settings: Any) -> World:
             client.meta.events.unregister(event, unique_id=event)  # the world's before this one
             client.meta.events.register(event, handler, unique_id=event)
     composition.services.cache_clear()
-    for module in ("on_upload.app", "on_result.app", "upscayl.app"):
+    for module in ("on_upload.app", "on_result.app", "upscayl.app", "native.app"):
         monkeypatch.setattr(f"{module}.services", lambda: services)
     return world
 

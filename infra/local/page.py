@@ -9,7 +9,7 @@ from pathlib import Path
 from .server import Answer, Headers, Request
 
 FOLDER = Path(__file__).resolve().parents[2] / "web"
-INDEX = "index.html"
+INDEX, CONFIG = "index.html", "config.json"
 CONTENT_TYPES = {
     ".css": "text/css; charset=utf-8",
     ".html": "text/html; charset=utf-8",
@@ -25,8 +25,10 @@ CACHE_CONTROL = "no-cache"  # asked for again each time, by ETag: names stay the
 
 
 def files(folder: Path) -> dict[str, Path]:
-    """What is served, by its path below the page's address. A file of another kind is a mistake, and KeyError."""
-    found = {path.relative_to(folder).as_posix(): path for path in sorted(folder.rglob("*")) if path.is_file()}
+    """What is served, by its path below the page's address: index.html, config.json and assets/. A file of a kind that
+    is not in CONTENT_TYPES is a mistake, and KeyError."""
+    paths = [folder / INDEX, folder / CONFIG, *sorted((folder / "assets").rglob("*"))]
+    found = {path.relative_to(folder).as_posix(): path for path in paths if path.is_file()}
     for path in found.values():
         CONTENT_TYPES[path.suffix]
     return found

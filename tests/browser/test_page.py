@@ -18,15 +18,9 @@ HEAVY = 60_000_000  # bytes
 PARTS = 8  # of 8 MiB
 
 
-@pytest.fixture(scope="module")
-def stack(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    with Stack(state_dir=tmp_path_factory.mktemp("state"), api_key="test") as running:
-        yield running
-
-
 @pytest.fixture
-def tab(browser: Browser, stack: Stack) -> Iterator[Shown]:
-    with shown(browser, stack) as opened:
+def tab(chromium: Browser, stack: Stack) -> Iterator[Shown]:
+    with shown(chromium, stack) as opened:
         opened.enter()
         yield opened
 

@@ -21,15 +21,9 @@ TOO_LARGE = 100 * 1024 * 1024 + 1
 NARROW = {"width": 360, "height": 740}
 
 
-@pytest.fixture(scope="module")
-def stack(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    with Stack(state_dir=tmp_path_factory.mktemp("state"), api_key="test") as running:
-        yield running
-
-
 @pytest.fixture
-def tab(browser: Browser, stack: Stack) -> Iterator[Shown]:
-    with shown(browser, stack) as opened:
+def tab(chromium: Browser, stack: Stack) -> Iterator[Shown]:
+    with shown(chromium, stack) as opened:
         yield opened
 
 
@@ -126,9 +120,9 @@ def test_every_error_of_the_api_has_words() -> None:
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_nobody_is_kept_out(browser: Browser, stack: Stack, tmp_path: Path, scheme: str) -> None:
+def test_nobody_is_kept_out(chromium: Browser, stack: Stack, tmp_path: Path, scheme: str) -> None:
     """axe finds nothing, and nothing has to be scrolled sideways at 360 pixels, in any state of the page."""
-    with shown(browser, stack, color_scheme=scheme, viewport=NARROW, bypass_csp=True) as tab:
+    with shown(chromium, stack, color_scheme=scheme, viewport=NARROW, bypass_csp=True) as tab:
         tab.page.goto(stack.api_url)
         tab.page.wait_for_selector("#key-section:not([hidden])")
         judge(tab, "key")

@@ -28,7 +28,7 @@ GRACE = 1 * MINUTES
 def sweep(services: Services) -> dict[str, int]:
     """One round over everything that is due; returns how many uploads, tasks and abandoned multiparts it ended."""
     due = services.now_ms() - GRACE
-    found: dict[str, list[Key]] = {"UPLOAD": [], "TASK": [], "ONCE": [], "REUSE": []}
+    found: dict[str, list[Key]] = {"UPLOAD": [], "TASK": [], "ONCE": [], "REUSE": [], "PARTS": []}
     for shard in range(DUE_SHARDS):
         for key in services.table.query_due("EXPIRES", shard, due):
             found[key.sk.partition("#")[0]].append(key)
@@ -40,7 +40,7 @@ def sweep(services: Services) -> dict[str, int]:
 
     steps: list[Callable[[], None]] = [
         partial(_delete_uploads, services, found["UPLOAD"]),
-        partial(services.table.delete_many, found["ONCE"] + found["REUSE"]),
+        partial(services.table.delete_many, found["ONCE"] + found["REUSE"] + found["PARTS"]),
         abort,
     ]
     steps += [partial(_expire_task, services, key) for key in found["TASK"]]

@@ -151,7 +151,7 @@ def _writes(services: Services, start: Start) -> list[Put | Update]:
     for nn, wanted in enumerate(start.wanted):
         file = File(
             task=start.task, nn=nn, account=account, upload=wanted.upload, name=wanted.name, original=wanted.original,
-            recipe=start.recipe, created=now_ms, deadline=deadline,
+            recipe=start.recipe, created=now_ms, deadline=deadline, holds=nn not in start.refused,
         )  # fmt: skip
         if nn in start.refused:
             failed = {"state": "failed", "error": start.refused[nn], "ended": now_ms}

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Literal
@@ -80,6 +79,15 @@ class ObjectFacts:
 class Part:
     number: int
     etag: str
+
+
+@dataclass(frozen=True)
+class StoredPart:
+    """A part that S3 has; its ETag with the quotes."""
+
+    number: int
+    etag: str
+    size: int  # bytes
 
 
 class Storage:
@@ -171,6 +179,26 @@ class Storage:
             MultipartUpload={"Parts": [{"PartNumber": part.number, "ETag": part.etag} for part in parts]},
         )
 
+    def list_parts(self, key: str, upload_id: str) -> tuple[StoredPart, ...] | None:
+        """In the order of their numbers. None: there is no such upload, or it has been completed or aborted."""
+        parts: list[StoredPart] = []
+        try:
+            for page in self.client.get_paginator("list_parts").paginate(
+                Bucket=self.bucket, Key=key, UploadId=upload_id
+            ):
+                parts += (StoredPart(part["PartNumber"], part["ETag"], part["Size"]) for part in page.get("Parts", ()))
+        except self.client.exceptions.NoSuchUpload:
+            return None
+        return tuple(parts)
+
+    def abort_multipart(self, key: str, upload_id: str) -> bool:
+        """False: there is no such upload, or it has been completed or aborted."""
+        try:
+            self.client.abort_multipart_upload(Bucket=self.bucket, Key=key, UploadId=upload_id)
+        except self.client.exceptions.NoSuchUpload:
+            return False
+        return True
+
     def delete_many(self, keys: Iterable[str]) -> None:
         """Objects that are gone already are no error; one that cannot be deleted raises."""
         pending = list(keys)
@@ -188,11 +216,7 @@ class Storage:
         for page in self.client.get_paginator("list_multipart_uploads").paginate(Bucket=self.bucket):
             for upload in page.get("Uploads", ()):
                 if _ms(upload["Initiated"]) < started_before_ms:
-                    with suppress(self.client.exceptions.NoSuchUpload):  # completed since it was listed
-                        self.client.abort_multipart_upload(
-                            Bucket=self.bucket, Key=upload["Key"], UploadId=upload["UploadId"]
-                        )
-                        aborted += 1
+                    aborted += self.abort_multipart(upload["Key"], upload["UploadId"])
         return aborted
 
     def _presign(self, operation: str, seconds: int, **parameters: Any) -> str:

@@ -4,6 +4,7 @@
     ACCOUNT#<id>     ACCOUNT            accounts.Account
     KEY#<sha256>     KEY                pointer to account
     ACCOUNT#<id>     UPLOAD#<id>        uploads.Upload                                    EXPIRES#<shard> | ms
+    ACCOUNT#<id>     PARTS#<id>         multiparts.Begun                                  EXPIRES#<shard> | ms
     ACCOUNT#<id>     CREDIT#<id>        credits.Entry
     ACCOUNT#<id>     REUSE#<sha256>     reuse.Known                                       EXPIRES#<shard> | ms
     ACCOUNT#<id>     ONCE#<sha256>      idempotency.Once                                  EXPIRES#<shard> | ms
