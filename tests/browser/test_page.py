@@ -43,9 +43,7 @@ def drop(page: Page, *paths: Path) -> None:
     session = page.context.new_cdp_session(page)
     data = {"items": [], "files": [*map(str, paths)], "dragOperationsMask": 1}
     for kind in ("dragEnter", "dragOver", "drop"):
-        session.send(
-            "Input.dispatchDragEvent", {"type": kind, "x": box["x"] + 20, "y": box["y"] + 20, "data": data}
-        )
+        session.send("Input.dispatchDragEvent", {"type": kind, "x": box["x"] + 20, "y": box["y"] + 20, "data": data})
 
 
 def test_a_folder_of_twenty_photos_with_a_bad_one_is_dropped(tab: Shown, tmp_path: Path) -> None:
@@ -165,7 +163,9 @@ def test_the_divider_is_moved_by_mouse_and_keys(tab: Shown) -> None:
     tab.page.locator(".stage").press("ArrowRight")
     assert tab.page.eval_on_selector(".layer.after", where) < before
     tab.page.get_by_role("button", name="Fit").click()
-    assert tab.page.eval_on_selector(".layer.after", "layer => layer.getBoundingClientRect().width") <= stage["width"] + 1
+    assert (
+        tab.page.eval_on_selector(".layer.after", "layer => layer.getBoundingClientRect().width") <= stage["width"] + 1
+    )
 
 
 def test_everything_is_done_with_the_keyboard(tab: Shown) -> None:

@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser
+from tessera import services, settings
 
 from infra.admin import create_account
 from infra.local.stack import Stack, _Session
-from tessera import services, settings
 from tests.browser.shown import Shown, heavy_photo, photo, shown
 
 LARGEST_PAGE = 150_000  # bytes as they are sent
@@ -81,7 +81,10 @@ def test_files_that_cannot_be_enlarged_say_why(tab: Shown, tmp_path: Path) -> No
     (tmp_path / "words.jpg").write_text("not a picture")
     (tmp_path / "nothing.png").touch()
     (tmp_path / "scan.pdf").write_bytes(b"%PDF-1.7")
-    tab.choose(heavy_photo(tmp_path / "huge.jpg", TOO_LARGE), *(tmp_path / name for name in ("words.jpg", "nothing.png", "scan.pdf")))
+    tab.choose(
+        heavy_photo(tmp_path / "huge.jpg", TOO_LARGE),
+        *(tmp_path / name for name in ("words.jpg", "nothing.png", "scan.pdf")),
+    )
     tab.await_rows("refused", 4)
     said = {row.locator(".name").inner_text(): row.locator(".problem").inner_text() for row in tab.rows().all()}
     assert "too large" in said["huge.jpg"]
@@ -150,8 +153,12 @@ def test_nobody_is_kept_out(chromium: Browser, stack: Stack, tmp_path: Path, sch
 
 
 def judge(tab: Shown, state: str) -> None:
-    tab.page.evaluate("Promise.all(document.getAnimations().map(one => one.effect.getComputedTiming().iterations < 9 ? one.finished : 0))")
+    tab.page.evaluate(
+        "Promise.all(document.getAnimations().map(one => one.effect.getComputedTiming().iterations < 9 ? one.finished : 0))"
+    )
     found = Axe().run(tab.page).response["violations"]
-    told = [f"{state}: {entry['impact']} {entry['id']}: {[node['target'] for node in entry['nodes']]}" for entry in found]
+    told = [
+        f"{state}: {entry['impact']} {entry['id']}: {[node['target'] for node in entry['nodes']]}" for entry in found
+    ]
     assert told == []
     assert tab.page.evaluate("document.documentElement.scrollWidth") <= NARROW["width"], state
