@@ -44,6 +44,9 @@ class Shown:
     def choose(self, *files: Path) -> None:
         self.page.set_input_files("#files", [*map(str, files)])
 
+    def scale(self, times: int) -> None:
+        self.page.locator(f"#options .segments label:has(input[value='{times}'])").click()
+
     def start(self) -> None:
         self.page.click("#options button[type=submit]:enabled")
 

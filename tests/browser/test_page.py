@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -90,11 +91,11 @@ def test_all_results_are_downloaded_as_one_zip(tab: Shown, tmp_path: Path) -> No
 def test_the_options_are_those_of_the_result(tab: Shown, tmp_path: Path) -> None:
     tab.choose(photo(tmp_path / "a.png", 30, 20, 4))
     tab.await_rows("chosen")
-    tab.page.get_by_label("2×").check()
+    tab.scale(2)
     tab.page.select_option("#format", "webp")
     tab.page.get_by_label("Tessera Fidelity").check()
     tab.page.wait_for_selector("#cost:has-text('1 credit')")
-    assert "60 × 40" in tab.rows().first.inner_text().replace("\xa0", " ")
+    assert re.search(r"30\W+20 → 60\W+40", tab.rows().first.inner_text())
     tab.start()
     tab.await_rows("done")
     with tab.page.expect_download() as saved:

@@ -180,7 +180,7 @@ function update() {
   const done = count("done");
   byId("work").hidden = items.length === 0;
   byId("drop").classList.toggle("small", items.length > 0);
-  byId("options").hidden = !options || !items.some((item) => ["reading", "chosen", "refused"].includes(item.state));
+  byId("options").hidden = !options || !items.some((item) => ["reading", "chosen"].includes(item.state));
   byId("work").classList.toggle("single", byId("options").hidden);
   const parts = [done && `${done} done`, count("failed", "refused") && `${count("failed", "refused")} with a problem`];
   byId("list-count").textContent = [counted(items.length, "photo"), ...parts.filter(Boolean)].join(", ");

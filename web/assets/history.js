@@ -42,7 +42,7 @@ export class History {
     const facts = [time(task.createdAt), sides, file.finalFileSize && size(file.finalFileSize), state || ended].filter(Boolean).join(" · ");
     const problem = el("p", { class: "problem", hidden: true });
     const row = el("li", { class: "item", "data-task": task.taskId, "data-state": there ? "done" : file.status },
-      there ? el("img", { class: "thumb", src: file.thumbnailLink, alt: "", loading: "lazy" }) : el("span", { class: "thumb none" }),
+      there ? el("img", { class: "thumb", src: file.thumbnailLink, alt: "", loading: "lazy" }) : el("span", { class: "thumb" }),
       el("div", { class: "middle" }, el("p", { class: "name" }, file.processedFileName ?? file.originalFileName ?? file.fileName),
         el("p", { class: "facts quiet" }, facts, there && " · ", there && el("span", { "data-expires": file.expiresAt }, countdown(file.expiresAt))),
         problem),

@@ -259,7 +259,7 @@ export class Item {
 
   build() {
     this.thumb = el("img", { class: "thumb", alt: "", src: this.type ? this.address : "assets/icon.svg" });
-    this.thumb.onerror = () => this.thumb.classList.add("none");
+    this.thumb.onerror = () => this.thumb.removeAttribute("src");
     this.facts = el("p", { class: "facts quiet" });
     this.bar = el("progress", { max: 100, "aria-label": `Progress of ${this.file.name}`, hidden: true });
     this.wrong = el("p", { class: "problem", hidden: true });

@@ -12,8 +12,8 @@ const FORMATS = {
   tiff: "TIFF, for print",
 };
 const METADATA = {
-  safe: "Colours, author and date, no place",
-  keep: "Everything, the place too",
+  safe: "Most of it, no place",
+  keep: "All of it, the place too",
   strip: "Nothing",
 };
 
