@@ -10,7 +10,7 @@ VENV := .venv/bin
 INSTALL := $(VENV)/python -m pip install -qq --constraint constraints.txt
 SOURCES := layers/core/python:layers/engine/python:functions:client
 
-.PHONY: demo serve test test-torch fuzz fuzz-api check bench bench-engine bench-gpu models train quantise sam-check build deploy deploy-gpu \
+.PHONY: demo serve test test-torch openapi fuzz fuzz-api check bench bench-engine bench-gpu models train quantise sam-check build deploy deploy-gpu \
 	clean
 
 demo: $(if $(WORKER),.venv/test,.venv/local)  ## Upscale the bundled sample, or IMAGE=path, on this machine and show every hop. WORKER=modal: by gpu_app.py.
@@ -25,6 +25,9 @@ test: .venv/test  ## All tests.
 
 test-torch: .venv-torch/done  ## The real networks on PyTorch, with weights from WEIGHTS=folder where there are any.
 	$(if $(WEIGHTS),TESSERA_TEST_WEIGHTS="$(WEIGHTS)") .venv-torch/bin/python -m pytest -q --confcutdir=tests/torch tests/torch
+
+openapi: .venv/test  ## docs/openapi.json from the types of the code; a test fails while it is out of date.
+	PYTHONPATH=$(SOURCES) $(VENV)/python -m reference docs/openapi.json
 
 fuzz: .venv/test  ## FUZZ=100000 damaged files of all formats through the decoder; `make test` takes 10,000.
 	FUZZ=$(or $(FUZZ),100000) $(VENV)/python -m pytest -q -s tests/unit/engine/test_fuzz.py

@@ -47,7 +47,7 @@ def estimate() -> dict[str, Any]:
 def start_task() -> dict[str, Any]:
     who = callers.credential(services(), event())
     with callers.starting(services(), who):
-        wish = parse(schemas.StartTask, http.json_object(http.body(event())))
+        wish = parse(schemas.NewTask, http.json_object(http.body(event())))
         recipe = translate.from_start_task(services().settings, wish)
         same = callers.once(who.account, event(), "v1/tasks", wish.model_dump)
         task = starts.start(services(), who, tuple(map(translate.from_source, wish.files)), recipe, same)

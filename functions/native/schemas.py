@@ -62,7 +62,7 @@ class Source(Body):
     )
 
 
-class StartTask(Enlargement):
+class NewTask(Enlargement):
     files: tuple[Source, ...] = Field(min_length=1, max_length=MAX_FILES)
     quality: Annotated[StrictInt, Field(ge=1, le=100)] = Field(
         default=92, description="of JPEG, AVIF, and WebP that is not lossless"

@@ -40,7 +40,7 @@ FORMAT_WORDS = {kind: word for word, kind in FORMATS.items()}
 # ---------------------------------------------------------------- requests
 
 
-def from_start_task(settings: Settings, wish: schemas.StartTask) -> Recipe:
+def from_start_task(settings: Settings, wish: schemas.NewTask) -> Recipe:
     """Raises Invalid for a model that this deployment has not."""
     encode = Encode(
         format=FORMATS[wish.saveImageAs], quality=wish.quality, lossless=wish.lossless, metadata=wish.metadata

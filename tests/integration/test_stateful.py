@@ -105,6 +105,13 @@ class Deployment(RuleBasedStateMachine):
     def time_passes(self, seconds: int) -> None:
         self.world.clock.forward(seconds)
 
+    @precondition(lambda self: self.tasks)
+    @rule(pick=st.integers(0))
+    def cancel(self, pick: int) -> None:
+        task = self.tasks[pick % len(self.tasks)]
+        status, answer = self.world.post("/v1/tasks/cancel", {"taskId": task}, self.key)
+        assert (status, answer["data"]["status"] in ("completed", "failed", "cancelled")) == (200, True)
+
     @rule()
     def watchdog(self) -> None:
         self.world.watchdog()
@@ -119,7 +126,11 @@ class Deployment(RuleBasedStateMachine):
     @invariant()
     def what_has_ended_does_not_change(self) -> None:
         for task in self.tasks:
-            rows = self.world.services.table.query_partition(f"TASK#{ids.from_uuid(task)}")
+            rows = [
+                # the watchdog ends a cancelled file's call once, which nobody sees
+                {name: value for name, value in row.items() if name not in ("due_pk", "due_ms", "call")}
+                for row in self.world.services.table.query_partition(f"TASK#{ids.from_uuid(task)}")
+            ]
             if next(row for row in rows if row["sk"] == "TASK")["left"] == 0:
                 assert self.ended.setdefault(task, rows) == rows
 
