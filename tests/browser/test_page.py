@@ -89,6 +89,17 @@ def test_all_results_are_downloaded_as_one_zip(tab: Shown, tmp_path: Path) -> No
     assert one.value.suggested_filename == "a-4x.jpg"
 
 
+def test_a_picture_is_pasted(tab: Shown) -> None:
+    tab.page.evaluate("""async () => {
+        const clipboardData = new DataTransfer();
+        const sample = await (await fetch("assets/lighthouse.jpg")).blob();
+        clipboardData.items.add(new File([sample], "image.jpg", { type: "image/jpeg" }));
+        document.dispatchEvent(new ClipboardEvent("paste", { clipboardData, bubbles: true }));
+    }""")
+    tab.await_rows("chosen")
+    assert "image.jpg" in tab.rows().inner_text()
+
+
 def test_the_options_are_those_of_the_result(tab: Shown, tmp_path: Path) -> None:
     tab.choose(photo(tmp_path / "a.png", 30, 20, 4))
     tab.await_rows("chosen")

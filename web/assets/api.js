@@ -41,6 +41,9 @@ export async function configure() {
   if (answer.ok) base = ((await answer.json()).api ?? "").replace(/\/$/, "");
 }
 
+/** @param {string} path of the API @returns {string} */
+export const address = (path) => base + path;
+
 /**
  * One call, tried again while the service cannot be reached, is busy or broken. Every call here can be repeated:
  * those that make something carry an Idempotency-Key.
@@ -73,7 +76,7 @@ async function callOnce(path, body, once, signal) {
   if (once) headers["Idempotency-Key"] = once;
   let answer;
   try {
-    answer = await fetch(base + path, {
+    answer = await fetch(address(path), {
       method: body ? "POST" : "GET",
       headers,
       body: body && JSON.stringify(body),

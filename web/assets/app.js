@@ -1,6 +1,6 @@
 // The page: files in, a list of photos, one poll loop, and everything else wired to its place in index.html.
 
-import { ApiError, call, configure, key } from "./api.js";
+import { ApiError, address, call, configure, key } from "./api.js";
 import { Compare } from "./compare.js";
 import { announce, byId, el, fill, icon, sleep } from "./dom.js";
 import { dropped, tidy } from "./files.js";
@@ -16,7 +16,8 @@ const LONGEST_POLL = 5_000;
 const HIDDEN_POLL = 15_000; // while the tab is not looked at
 const GROWTH = 1.3;
 const ESTIMATE_AFTER = 200; // ms of quiet
-const MINUTE = 60_000;
+const SAVING = 5_000; // ms
+const TICK = 10_000; // ms
 
 /** @type {Item[]} */
 let items = [];
@@ -260,7 +261,7 @@ async function enter() {
   startEager();
   update();
   estimate();
-  past.load().then(update, notice);
+  past.load().catch(notice);
 }
 
 /** The form without the listeners of another key's options. @param {HTMLElement} form */
@@ -282,7 +283,6 @@ async function refresh() {
     account = await call("/v1/account");
     showAccount();
     await past.load();
-    update();
   } catch (error) {
     notice(error);
   }
@@ -322,9 +322,17 @@ addEventListener("tessera:deleted", (event) => {
   const { detail } = /** @type {CustomEvent} */ (event);
   items.find((item) => item.taskId === detail)?.to("deleted");
 });
+let saving = 0; // a link that saves looks to the browser like leaving the page, until storage has answered
+addEventListener("click", ({ target }) => {
+  if (/** @type {Element} */ (target).closest("a[download]")) saving = Date.now();
+}, true);
 addEventListener("beforeunload", (event) => {
+  if (Date.now() - saving < SAVING) return;
   if (items.some((item) => item.state === "uploading" || item.state === "waiting")) event.preventDefault();
 });
-setInterval(tick, MINUTE / 6);
+setInterval(tick, TICK);
 showUnfinished();
-configure().then(enter, notice);
+configure().then(() => {
+  byId("reference").href = address("/reference");
+  return enter();
+}).catch(notice);

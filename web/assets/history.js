@@ -5,6 +5,7 @@ import { byId, el, fill, icon } from "./dom.js";
 import { countdown, explain, pixels, size, time } from "./words.js";
 
 const PAGE = 20;
+const AGAIN = 5_000; // ms, while a task of before is still open
 
 export class History {
   constructor() {
@@ -12,6 +13,10 @@ export class History {
     this.list = byId("history-list");
     this.more = byId("history-more");
     this.next = 0;
+    /** Tasks that are shown elsewhere on the page. @type {Set<string>} */
+    this.left = new Set();
+    /** @type {ReturnType<typeof setTimeout> | undefined} */
+    this.timer = undefined;
     this.more.addEventListener("click", () => this.load(this.next));
   }
 
@@ -24,10 +29,15 @@ export class History {
     else fill(this.list, ...rows);
     this.next = page.pagination.nextOffset;
     this.more.hidden = !page.pagination.hasMore;
+    this.leaveOut(this.left);
+    clearTimeout(this.timer);
+    const open = rows.some((/** @type {HTMLElement} */ row) => !row.hidden && /pending|processing/.test(row.dataset.state ?? ""));
+    if (open && !before) this.timer = setTimeout(() => this.load().catch(() => undefined), AGAIN);
   }
 
   /** Those that the list above shows. @param {Set<string>} tasks */
   leaveOut(tasks) {
+    this.left = tasks;
     const rows = /** @type {HTMLElement[]} */ ([...this.list.children]);
     for (const row of rows) row.hidden = tasks.has(row.dataset.task ?? "");
     this.section.hidden = rows.every((row) => row.hidden) && this.more.hidden;

@@ -129,7 +129,7 @@ export class Item {
       if (signal.aborted) await this.cancelTask(); // pressed while the start was under way
       this.hooks.started(this);
     } catch (error) {
-      this.stopped(error);
+      if (signal === this.abort.signal) this.stopped(error); // else it was started again meanwhile
     }
   }
 
