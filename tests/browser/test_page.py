@@ -213,10 +213,10 @@ def test_what_was_done_before_is_listed_and_can_be_deleted(tab: Shown, tmp_path:
     row.wait_for()
     assert "deleted in 24 hours" in row.inner_text()
     link = row.get_by_role("link", name="Download").get_attribute("href")
-    assert link is not None
+    assert link is not None and httpx.get(link, trust_env=False).status_code == 200
     row.get_by_role("button", name="Delete now").click()
     tab.page.locator("#history-list .item:not([data-state=done])", has_text="earlier-4x.jpg").wait_for()
-    assert httpx.get(link, trust_env=False).status_code == 404
+    assert httpx.get(link, trust_env=False).status_code in (403, 404)  # moto says the first, S3 the second
 
 
 def test_a_task_that_waits_is_cancelled_and_not_charged(tab: Shown, stack: Stack, tmp_path: Path) -> None:

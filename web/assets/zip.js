@@ -10,7 +10,7 @@ export async function saveAll(items, progress) {
   const picker = /** @type {any} */ (window).showSaveFilePicker;
   const target = picker && (await picker({ suggestedName: NAME, types: [{ accept: { "application/zip": [".zip"] } }] }));
   const zip = downloadZip(entries(items, progress));
-  if (target) return zip.body.pipeTo(await target.createWritable());
+  if (target) return zip.body?.pipeTo(await target.createWritable());
   const address = URL.createObjectURL(await zip.blob());
   save(address, NAME);
   setTimeout(() => URL.revokeObjectURL(address), 60_000);
