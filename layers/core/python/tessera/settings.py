@@ -40,6 +40,10 @@ class Settings(BaseModel):
     """Which the worker has: those that come with the engine, or the public ones beside them."""
     reuse: bool = True
     modal_secret: str = ""
+    link_domain: str = ""
+    """Of the CloudFront distribution for results, whose links the key in `link_secret` signs; without one S3 does."""
+    link_key_id: str = ""
+    link_secret: str = ""
     upload_ttl_seconds: int = 3600
     result_retention_seconds: int = 86_400
     history_retention_days: int = 90
