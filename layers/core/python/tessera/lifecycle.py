@@ -173,7 +173,7 @@ def result_arrived(services: Services, at: AttemptKey) -> bool:
     head, facts = got
 
     try:
-        header = images.probe(head, services.storage.reader(at.key("results")))
+        header = images.probe_result(head, services.storage.reader(at.key("results")))
     except images.NotAPicture:  # the worker wrote something else: not a result
         attempt_failed(services, at.task, at.nn, at.attempt, LOST)
         return True
