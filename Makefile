@@ -89,11 +89,12 @@ sam-check: .venv-sam/done  ## SAM's own reading of the template; no account need
 build: sam-check  ## Packages for `sam deploy`.
 	PATH="$(CURDIR)/.venv-sam/bin:$$PATH" .venv-sam/bin/sam build --template template.yaml
 
-deploy: build  ## The service to AWS: BUCKET=name, and STACK=, WORKER=cpu|modal, PARAMS="Name=Value ..." as you wish.
+deploy: build .venv/local  ## The service to AWS: BUCKET=name, and STACK=, WORKER=cpu|modal, PARAMS="Name=Value ..." as you wish.
 	@test -n "$(BUCKET)" || { echo "error: BUCKET=name is needed, for example tessera-<account>-<region>" >&2; exit 1; }
 	PATH="$(CURDIR)/.venv-sam/bin:$$PATH" .venv-sam/bin/sam deploy --stack-name $(STACK) --resolve-s3 \
 		--capabilities CAPABILITY_IAM --no-fail-on-empty-changeset \
 		--parameter-overrides BucketName=$(BUCKET) $(if $(WORKER),Worker=$(WORKER)) $(PARAMS)
+	$(VENV)/python -m infra.deploy_page --stack $(STACK)
 
 deploy-gpu: .venv/test  ## gpu_app.py to Modal, checked before and after; infra/modal.md.
 	$(VENV)/python -m infra.deploy_gpu

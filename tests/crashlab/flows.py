@@ -44,6 +44,7 @@ LONG_AFTER = 400  # whatever failed, what takes seconds is done by then
 QUARTER = {"task_deadline_seconds": 900}
 REPEAT = (Upload(), Pause(5), Start(), Pause(60), Upload(), Pause(5), Start(uploads=(1,)), Pause(4), Ask())
 ENGINE = {"engine": "layer:1"}  # without a name for it nothing is reused
+CLOUDFRONT = {"link_domain": "d111.cloudfront.net", "link_key_id": "K1", "link_secret": "tessera/links"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -254,6 +255,7 @@ FLOWS = (
         answers=("cancelled",),
         once=True,
     ),
+    Flow("links by CloudFront", (Upload(), Pause(5), Start(), Pause(LONG_AFTER), Ask()), settings=CLOUDFRONT),
     Flow("a GPU", (Upload(), Pause(5), Start(), Pause(4), Ask()), settings=gpu.SETTINGS, runs=1),
     Flow(
         "a GPU, paused, then beyond the day's cap",

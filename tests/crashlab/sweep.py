@@ -14,9 +14,12 @@ from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import cache
 from typing import Any
 
 import pytest
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import rsa
 from moto import mock_aws
 from moto.s3.exceptions import NoSuchUpload
 from moto.s3.models import S3Backend
@@ -31,7 +34,7 @@ from tests.crashlab.client import Client
 from tests.crashlab.flows import Flow
 from tests.crashlab.invariants import Violation, require, rows
 from tests.crashlab.simulation import Simulation, handlers, objects, open_multiparts
-from tests.world import make_world
+from tests.world import make_world, outside
 
 ALIKE = {"get_upload_url", "get_task_status", "get_upscayl_history", "sweep"}  # the last is cleanup's
 ENOUGH = 5
@@ -139,6 +142,8 @@ def deployment(flow: Flow, recorder: Recorder) -> Iterator[Client]:
         modal = flow.settings.get("worker") == "modal"
         if modal:
             gpu.keep_secret()
+        if secret := flow.settings.get("link_secret"):
+            outside().client("secretsmanager").create_secret(Name=secret, SecretString=link_key())
         world = make_world(patch, **flow.settings)
         world.clock.ms = BEGIN
         for module in handlers():
@@ -151,6 +156,14 @@ def deployment(flow: Flow, recorder: Recorder) -> Iterator[Client]:
         )
         provider = gpu.Gpu(simulation, patch, flow.answers) if modal else None
         yield Client(simulation, world.account(flow.credits), provider)
+
+
+@cache
+def link_key() -> str:
+    """A private key, as an operator stores it."""
+    key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+    form = (serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    return key.private_bytes(*form).decode()
 
 
 def _same_each_time(patch: pytest.MonkeyPatch) -> None:

@@ -117,7 +117,7 @@ def test_only_those_that_talk_to_modal_have_its_client_its_token_and_its_setting
         statements = [statement for policy in function.get("Policies", []) for statement in policy["Statement"]]
         variables = function.get("Environment", {}).get("Variables", {})
         assert ("ModalLayer" in references(function.get("Layers", []))) == (name in speakers)
-        assert any("secretsmanager" in str(statement) for statement in statements) == (name in speakers)
+        assert any("${ModalSecret}" in str(statement) for statement in statements) == (name in speakers)
         assert (variables.get("MODAL_PAYLOAD_FORMAT") == "cbor") == (name in speakers)
         assert ("MODAL_MAX_THROTTLE_WAIT" in variables) == (name in speakers)
 

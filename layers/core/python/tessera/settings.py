@@ -42,6 +42,10 @@ class Settings(BaseModel):
     modal_secret: str = ""
     worker_price: float = 0
     """USD a second that the worker's machine costs by its provider's list; for an estimate only."""
+    link_domain: str = ""
+    """Of the CloudFront distribution for results, whose links the key in `link_secret` signs; without one S3 does."""
+    link_key_id: str = ""
+    link_secret: str = ""
     upload_ttl_seconds: int = 3600
     result_retention_seconds: int = 86_400
     history_retention_days: int = 90
