@@ -8,10 +8,11 @@ export SAM_CLI_TELEMETRY = 0
 
 VENV := .venv/bin
 INSTALL := $(VENV)/python -m pip install -qq --constraint constraints.txt
+UPPY := web/examples/uppy
 SOURCES := layers/core/python:layers/engine/python:functions:client
 
-.PHONY: demo serve test test-torch crash-lab histories mutants fuzz fuzz-api check bench bench-control-plane bench-engine bench-gpu load models train quantise sam-check build deploy deploy-gpu \
-	clean
+.PHONY: demo serve test test-torch openapi crash-lab histories mutants fuzz fuzz-api check bench bench-control-plane bench-engine bench-gpu load models train quantise sam-check build deploy deploy-gpu \
+	uppy clean
 
 demo: $(if $(WORKER),.venv/test,.venv/local)  ## Upscale the bundled sample, or IMAGE=path, on this machine and show every hop. WORKER=modal: by gpu_app.py.
 	@$(VENV)/python -m infra.local demo $(if $(IMAGE),"$(IMAGE)") $(if $(WORKER),--param Worker=$(WORKER))
@@ -25,6 +26,9 @@ test: .venv/test  ## All tests.
 
 test-torch: .venv-torch/done  ## The real networks on PyTorch, with weights from WEIGHTS=folder where there are any.
 	$(if $(WEIGHTS),TESSERA_TEST_WEIGHTS="$(WEIGHTS)") .venv-torch/bin/python -m pytest -q --confcutdir=tests/torch tests/torch
+
+openapi: .venv/test  ## docs/openapi.json from the types of the code; a test fails while it is out of date.
+	PYTHONPATH=$(SOURCES) $(VENV)/python -m reference docs/openapi.json
 
 crash-lab: .venv/test  ## Every call of every flow to AWS and Modal fails in turn; ARGS="--flow happy".
 	PYTHONPATH=$(SOURCES):. $(VENV)/python -m tests.crashlab $(ARGS)
@@ -74,23 +78,29 @@ train: .venv-training/done  ## Train the default weights; see training/README.md
 quantise: .venv-training/done  ## The default weights in 8-bit integers; NAME=tessera-photo, SCALE=2 or 4, BENCH_DATA=folder with train/.
 	PYTHONPATH=$(SOURCES) .venv-training/bin/python -m training.quantise $(NAME) $(SCALE) $(if $(BENCH_DATA),--data "$(BENCH_DATA)")
 
+uppy: $(UPPY)/node_modules/.done  ## Uppy from npm, bundled for its example and for the browser tests; needs Node 20.
+	cd $(UPPY) && npm run --silent build -- --log-level=warning
+	NODE_PATH=$(UPPY)/node_modules $(UPPY)/node_modules/.bin/esbuild tests/browser/uppy/page.js --bundle --format=esm \
+		--outfile=build/uppy/page.js --log-level=warning
+
 sam-check: .venv-sam/done  ## SAM's own reading of the template; no account needed.
 	AWS_DEFAULT_REGION=eu-central-1 .venv-sam/bin/sam validate --lint --template template.yaml
 
 build: sam-check  ## Packages for `sam deploy`.
 	PATH="$(CURDIR)/.venv-sam/bin:$$PATH" .venv-sam/bin/sam build --template template.yaml
 
-deploy: build  ## The service to AWS: BUCKET=name, and STACK=, WORKER=cpu|modal, PARAMS="Name=Value ..." as you wish.
+deploy: build .venv/local  ## The service to AWS: BUCKET=name, and STACK=, WORKER=cpu|modal, PARAMS="Name=Value ..." as you wish.
 	@test -n "$(BUCKET)" || { echo "error: BUCKET=name is needed, for example tessera-<account>-<region>" >&2; exit 1; }
 	PATH="$(CURDIR)/.venv-sam/bin:$$PATH" .venv-sam/bin/sam deploy --stack-name $(STACK) --resolve-s3 \
 		--capabilities CAPABILITY_IAM --no-fail-on-empty-changeset \
 		--parameter-overrides BucketName=$(BUCKET) $(if $(WORKER),Worker=$(WORKER)) $(PARAMS)
+	$(VENV)/python -m infra.deploy_page --stack $(STACK)
 
 deploy-gpu: .venv/test  ## gpu_app.py to Modal, checked before and after; infra/modal.md.
 	$(VENV)/python -m infra.deploy_gpu
 
 clean:
-	rm -rf .venv .venv-fuzz .venv-oracle .venv-sam .venv-torch .venv-training .aws-sam var build
+	rm -rf $(UPPY)/node_modules $(UPPY)/build .venv .venv-fuzz .venv-oracle .venv-sam .venv-torch .venv-training .aws-sam var build
 
 # ---------------------------------------------------------------- set-up
 .venv/bin/python:
@@ -109,6 +119,10 @@ clean:
 
 .venv/check: .venv/test
 	@$(INSTALL) --group check
+	@touch $@
+
+$(UPPY)/node_modules/.done: $(UPPY)/package.json $(UPPY)/package-lock.json
+	cd $(UPPY) && npm ci --no-audit --no-fund --loglevel=error
 	@touch $@
 
 .venv-sam/done: pyproject.toml

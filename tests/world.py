@@ -14,9 +14,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache
+from importlib import import_module
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote, urlsplit
+from urllib.parse import parse_qsl, unquote, urlsplit
 
 import boto3
 import yaml
@@ -34,6 +35,13 @@ from infra.admin import create_account
 ROOT = Path(__file__).resolve().parent.parent
 REGION = "eu-central-1"
 HOUR_NS = 3_600_000_000_000
+EDGES = {  # path -> package of functions/; all others are Upscayl's
+    "/v1/upload-tokens": "companion",
+    "/u/": "companion",
+    "/v1/": "native",
+    "/openapi.json": "reference",
+    "/reference": "reference",
+}
 
 
 class Clock:
@@ -69,6 +77,11 @@ Loader.add_multi_constructor(
 def template() -> dict[str, Any]:
     loaded: dict[str, Any] = yaml.load((ROOT / "template.yaml").read_text(), Loader)
     return loaded
+
+
+def edge(path: str) -> str:
+    """The package of functions/ that answers this path."""
+    return next((package for prefix, package in EDGES.items() if path.startswith(prefix)), "upscayl")
 
 
 class InjectedFaultError(Exception):
@@ -123,29 +136,35 @@ class World:
         answer = self.request(path, raw, {"content-type": "application/json"}, key, **more)
         return answer["statusCode"], json.loads(answer["body"])
 
+    def get(self, path: str, key: str | None = None) -> tuple[int, dict[str, Any]]:
+        answer = self.request(path, b"", {}, key, method="GET")
+        return answer["statusCode"], json.loads(answer["body"])
+
     def request(
         self, path: str, raw: bytes, headers: dict[str, str], key: str | None = None, method: str = "POST"
     ) -> dict[str, Any]:
         from base64 import b64encode
 
-        from upscayl.app import lambda_handler
-
         sent = headers | ({"x-api-key": key} if key is not None else {}) | {"content-length": str(len(raw))}
-        event = {
+        path, _, query = path.partition("?")
+        event: dict[str, Any] = {
             "version": "2.0",
             "routeKey": f"{method} {path}",
             "rawPath": path,
-            "rawQueryString": "",
+            "rawQueryString": query,
             "headers": sent,
             "requestContext": {
                 "http": {"method": method, "path": path, "sourceIp": "127.0.0.1"},
                 "stage": "$default",
                 "requestId": "test",
+                "domainName": "api.example.com",
             },
             "body": b64encode(raw).decode(),
             "isBase64Encoded": True,
         }
-        answer: dict[str, Any] = lambda_handler(event, CONTEXT)
+        if query:
+            event["queryStringParameters"] = dict(parse_qsl(query))
+        answer: dict[str, Any] = import_module(f"{edge(path)}.app").lambda_handler(event, CONTEXT)
         return answer
 
     def put(self, url: str, body: bytes) -> str:
@@ -327,6 +346,6 @@ def make_world(monkeypatch: Any, **settings: Any) -> World:
             client.meta.events.unregister(event, unique_id=event)  # the world's before this one
             client.meta.events.register(event, handler, unique_id=event)
     composition.services.cache_clear()
-    for module in ("on_upload.app", "on_result.app", "upscayl.app"):
+    for module in ("on_upload.app", "on_result.app", "upscayl.app", "native.app", "companion.app"):
         monkeypatch.setattr(f"{module}.services", lambda: services)
     return world

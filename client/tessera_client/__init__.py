@@ -26,18 +26,25 @@ from tessera_client.models import (
     UploadedFile,
     UploadTicket,
 )
+from tessera_client.own_models import Account, CancelledTask, DeletedTask, Estimate, Model, Offers
 from tessera_client.progress import Progress
 from tessera_client.version import VERSION
 
 __all__ = [
     "VERSION",
+    "Account",
     "ApiError",
     "BadRequest",
     "Cancelled",
+    "CancelledTask",
     "Client",
+    "DeletedTask",
+    "Estimate",
     "HistoryPage",
     "InsufficientCredits",
+    "Model",
     "NotFound",
+    "Offers",
     "PastTask",
     "ProcessedFile",
     "Progress",

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import NoReturn
 
 from tessera_client.client import Client
-from tessera_client.commands import download, history, status, upscale
+from tessera_client.commands import download, history, offers, status, tasks, upscale
 from tessera_client.commands.command import Command, Connect, Context, UsageError
 from tessera_client.errors import TesseraError
 from tessera_client.exits import Exit, exit_of
@@ -17,7 +17,17 @@ from tessera_client.redact import without_secrets
 from tessera_client.terminal import Terminal
 from tessera_client.version import VERSION
 
-COMMANDS: tuple[Command, ...] = (upscale.COMMAND, download.COMMAND, status.COMMAND, history.COMMAND)
+COMMANDS: tuple[Command, ...] = (
+    upscale.COMMAND,
+    download.COMMAND,
+    status.COMMAND,
+    history.COMMAND,
+    tasks.CANCEL,
+    tasks.DELETE,
+    offers.MODELS,
+    offers.ESTIMATE,
+    offers.ACCOUNT,
+)
 
 EPILOG = """exit codes: 0 all done, 1 a file failed, 2 wrong usage, 3 the key is refused, 4 not enough credits,
 5 server or storage unreachable or out of order, 130 interrupted.

@@ -1,7 +1,8 @@
-"""The client: the five routes, and on top of them upload, wait, download and upscale."""
+"""The client: the routes, and on top of them upload, wait, download and upscale."""
 
 from __future__ import annotations
 
+import hashlib
 import os
 import time
 from collections.abc import Callable, Iterator
@@ -13,8 +14,9 @@ from typing import Self
 import httpx
 
 from tessera_client import polling
-from tessera_client.errors import TaskFailed, TransferError
+from tessera_client.errors import BadRequest, NotFound, TaskFailed, TransferError
 from tessera_client.http import Http
+from tessera_client.journal import Record
 from tessera_client.models import (
     DEFAULT_MODEL,
     Envelope,
@@ -27,6 +29,7 @@ from tessera_client.models import (
     UploadedFile,
 )
 from tessera_client.names import check_folder, draft, result_path
+from tessera_client.own_routes import OwnRoutes
 from tessera_client.pace import Pace
 from tessera_client.photo import Photo
 from tessera_client.progress import Meter, OnProgress, Progress
@@ -51,7 +54,7 @@ class Upscaled:
     task: TaskStatus
 
 
-class Client(Routes):
+class Client(Routes, OwnRoutes):
     """Talks to one server with one key. Safe to share between threads; a context manager.
 
     Settings beyond url and key: `transport` (httpx), `cache_dir` for the state of unfinished uploads, `multipart_from`
@@ -76,11 +79,20 @@ class Client(Routes):
         guard_httpx_log()
         self._pace = Pace(sleep)
         self._clock = clock
+        self.identity = hashlib.sha256(f"{url}\n{key}".encode()).hexdigest()[:16]
+        """Names server and key in files on this machine."""
         super().__init__(Http(url, key, self._pace, transport, API_TIMEOUT))
         self._storage = Storage(self._pace, transport, STORAGE_TIMEOUT)
         sessions = Sessions(Path(cache_dir) if cache_dir else default_folder(), url, key)
         self._uploads = Uploads(
-            self, self._storage, sessions, self._pace, now=now, multipart_from=multipart_from, threads=part_threads
+            self,
+            self,
+            self._storage,
+            sessions,
+            self._pace,
+            now=now,
+            multipart_from=multipart_from,
+            threads=part_threads,
         )
 
     def __enter__(self) -> Self:
@@ -157,23 +169,74 @@ class Client(Routes):
         out: str | os.PathLike[str] | None = None,
         overwrite: bool = False,
         on_progress: OnProgress | None = None,
+        record: Record | None = None,
     ) -> Upscaled:
         """Upload, start, wait and download, as one task; the result is NAME-4x.png in `out`, by default beside the
-        picture. Errors after the start are those of a task that runs on: its id was in the last progress."""
+        picture. Errors after the start are those of a task that runs on: its id was in the last progress. A `record`
+        of a journal remembers each step, and what it remembers is not done again."""
         photo = Photo.read(path)
         wanted = result_path(Path(path), Path(out) if out else None, scale, save_as)
         check_folder(wanted.parent)
-        uploaded = self._uploads.send(photo, on_progress)
-        task_id = self.start_task(
-            [uploaded], model=model, scale=scale, save_as=save_as, enhance_face=enhance_face
-        ).task_id
-        if on_progress:
-            on_progress(Progress("queued", 0, 100, task_id))
-        task = self.wait(task_id, on_progress=on_progress)
+
+        def start(uploaded: UploadedFile) -> str:
+            key = record.entry.start_key if record else None
+            options = {"model": model, "scale": scale, "save_as": save_as, "enhance_face": enhance_face}
+            return self.start_task([uploaded], idempotency_key=key, **options).task_id  # type: ignore[arg-type]
+
+        task = self._picked_up(record, on_progress) if record else None
+        if task is None:
+            task_id = self._started(photo, start, record, on_progress)
+            if on_progress:
+                on_progress(Progress("queued", 0, 100, task_id))
+            task = self._ended(task_id, record, on_progress)
+        else:
+            task_id = record.entry.task_id if record and record.entry.task_id else ""
         if not task.files:
             raise TaskFailed(task_id, "the task is completed but has no file")
         place = self.download(task.files[0], wanted, overwrite=overwrite, on_progress=on_progress)
+        if record:
+            record.keep(result=os.fspath(place.resolve()), result_size=place.stat().st_size)
         return Upscaled(place, task_id, task.files[0], task)
+
+    def _picked_up(self, record: Record, on_progress: OnProgress | None) -> TaskStatus | None:
+        """The task of an earlier run, once it has ended. None where there is none, or nothing of it to fetch."""
+        task_id = record.entry.task_id
+        if task_id is None:
+            return None
+        try:
+            task = self._ended(task_id, record, on_progress)
+        except NotFound:
+            task = None
+        if task is None or not task.files or task.files[0].download_link is None:
+            record.forget()  # forgotten by the server, deleted or expired
+            return None
+        return task
+
+    def _started(
+        self, photo: Photo, start: Callable[[UploadedFile], str], record: Record | None, on_progress: OnProgress | None
+    ) -> str:
+        """The id of a new task, or of the one whose start was sent by a run that did not live to read the answer."""
+        if record is None:
+            return start(self._uploads.send(photo, on_progress))
+        if record.entry.uploaded is not None:
+            try:
+                record.keep(task_id=start(record.entry.uploaded))
+            except (BadRequest, NotFound):  # the upload has expired
+                record.forget()
+        if record.entry.task_id is None:
+            uploaded = self._uploads.send(photo, on_progress)
+            record.keep(uploaded=uploaded)
+            record.keep(task_id=start(uploaded))
+        assert record.entry.task_id is not None
+        return record.entry.task_id
+
+    def _ended(self, task_id: str, record: Record | None, on_progress: OnProgress | None) -> TaskStatus:
+        try:
+            return self.wait(task_id, on_progress=on_progress)
+        except TaskFailed:
+            if record:
+                record.forget()  # it was paid back: the next run tries again
+            raise
 
 
 def checked_url(url: str) -> str:

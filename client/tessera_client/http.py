@@ -39,8 +39,8 @@ class Http:
     def close(self) -> None:
         self._client.close()
 
-    def call(self, route: str, model: type[M], *, repeatable: bool, **content: Any) -> M:
-        """POST to a route. Retried after a short Retry-After, when nothing was sent, and, where the route is
+    def call(self, route: str, model: type[M], *, repeatable: bool, method: str = "POST", **content: Any) -> M:
+        """One request to a route. Retried after a short Retry-After, when nothing was sent, and, where the route is
         `repeatable`, after a lost or broken answer: a task is never started twice."""
 
         def wait_after(error: TesseraError, delay: float) -> float | None:
@@ -52,12 +52,12 @@ class Http:
                 return max(delay, min(error.retry_after or 0.0, PATIENCE)) if repeatable else None
             return None
 
-        return self.pace.retry(lambda: self.once(route, model, **content), wait_after)
+        return self.pace.retry(lambda: self.once(route, model, method=method, **content), wait_after)
 
-    def once(self, route: str, model: type[M], **content: Any) -> M:
+    def once(self, route: str, model: type[M], *, method: str = "POST", **content: Any) -> M:
         self.pace.check()
         try:
-            response = self._client.post(route, **content)
+            response = self._client.request(method, route, **content)
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             sent = not isinstance(error, NEVER_SENT)
             reason = without_secrets(str(error), self._key) or type(error).__name__

@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 
 from tessera_client.errors import BadRequest, NotFound, ServerError, TesseraError, TransferError
 from tessera_client.models import UploadedFile, UploadTicket
+from tessera_client.own_routes import OwnRoutes
 from tessera_client.pace import Pace
 from tessera_client.photo import Photo
 from tessera_client.progress import Meter, OnProgress
@@ -17,12 +18,14 @@ from tessera_client.storage import Storage
 
 MULTIPART_FROM = 16 * 1024 * 1024  # bytes; below, one PUT is soon sent again
 PART_THREADS = 4
+MOST_SIGNED = 100  # part links of one request
 
 
 class Uploads:
     def __init__(
         self,
         routes: Routes,
+        own: OwnRoutes,
         storage: Storage,
         sessions: Sessions,
         pace: Pace,
@@ -32,6 +35,7 @@ class Uploads:
         threads: int = PART_THREADS,
     ) -> None:
         self._routes = routes
+        self._own = own
         self._storage = storage
         self._sessions = sessions
         self._pace = pace
@@ -45,12 +49,39 @@ class Uploads:
         session = self._sessions.load(photo, int(self._now() * 1000))
         if session is not None:
             try:
-                return self._send_parts(photo, session, on_progress)
+                return self._send_parts(photo, self._as_stored(session, photo.size), on_progress)
             except TesseraError as error:
                 if not is_lost(error):
                     raise
                 self._sessions.remove(photo)
         return self._send_new(photo, on_progress)
+
+    def _as_stored(self, session: Session, size: int) -> Session:
+        """The session with the parts that storage has, and fresh links for the others. A server that cannot tell
+        (another than Tessera), or no longer knows the upload, leaves it as it was remembered."""
+        ticket = session.ticket
+        if ticket.upload_id is None or ticket.key is None:
+            return session
+        ranges = session.part_ranges(size)
+        try:
+            stored = self._own.list_parts(ticket.upload_id, ticket.key).parts
+            etags = {
+                part.part_number: part.etag
+                for part in stored
+                if part.part_number in ranges and part.size == ranges[part.part_number][1]
+            }
+            missing = [number for number in ranges if number not in etags]
+            fresh = [
+                link
+                for first in range(0, len(missing), MOST_SIGNED)
+                for link in self._own.sign_parts(
+                    ticket.upload_id, ticket.key, missing[first : first + MOST_SIGNED]
+                ).parts
+            ]
+        except (BadRequest, NotFound):
+            return session
+        links = {part.part_number: part for part in (*(ticket.parts or ()), *fresh)}
+        return Session(ticket=ticket.model_copy(update={"parts": tuple(links.values())}), etags=etags)
 
     def _send_new(self, photo: Photo, on_progress: OnProgress | None) -> UploadedFile:
         multipart = photo.size >= self._multipart_from

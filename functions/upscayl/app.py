@@ -5,15 +5,17 @@ A known key is asked for before anything else is said: a bad body with a bad key
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from typing import Any
 
 from aws_lambda_powertools.event_handler import APIGatewayHttpResolver, Response
 from aws_lambda_powertools.utilities.typing import LambdaContext
-from tessera import accounts, credits, http, idempotency, starts, tasks, uploads
+from jsonapi import callers
+from jsonapi.errors import refusal as refusal_with
+from jsonapi.schemas import parse
+from tessera import accounts, credits, http, starts, tasks, uploads
 from tessera.accounts import Caller, Credential
-from tessera.errors import IdempotencyConflict, Invalid, NotFound, RateLimited, Refused, TesseraError
+from tessera.errors import Invalid, NotFound, TesseraError
 from tessera.idempotency import Once
 from tessera.metrics import Metric, emit
 from tessera.observability import about, logger
@@ -29,7 +31,7 @@ app = APIGatewayHttpResolver(strip_prefixes=["/upscayl"])
 @app.post("/get-upload-url")
 def get_upload_url() -> dict[str, Any]:
     caller = authenticated("upload")
-    wish = schemas.parse(schemas.GetUploadUrl, bodies.read(event()).fields)
+    wish = parse(schemas.GetUploadUrl, bodies.read(event()).fields)
     ticket = uploads.issue(
         services(),
         caller.account.id,
@@ -45,17 +47,17 @@ def get_upload_url() -> dict[str, Any]:
 @app.post("/complete-multipart-upload")
 def complete_multipart_upload() -> dict[str, Any]:
     caller = authenticated("complete")
-    wish = schemas.parse(schemas.CompleteMultipart, bodies.read(event()).fields)
+    wish = parse(schemas.CompleteMultipart, bodies.read(event()).fields)
     uploads.complete(services(), caller.account.id, wish.uploadId, wish.key, translate.from_parts(wish))
     return translate.success({"status": "success"})
 
 
 @app.post("/start-task")
 def start_task() -> dict[str, Any]:
-    who = credential()
-    try:
+    who = callers.credential(services(), event())
+    with callers.starting(services(), who):
         received = bodies.read_start(event())
-        wish = schemas.parse(schemas.StartTask, received.fields)
+        wish = parse(schemas.StartTask, received.fields)
         same = once(
             who.account,
             "start-task",
@@ -66,10 +68,6 @@ def start_task() -> dict[str, Any]:
             wanted = wanted_files(who, received, wish)
             recipe = translate.from_start_task(wish)
             task = starts.start(services(), who, wanted, recipe, same, http.correlation_id(event()))
-    except (Refused, IdempotencyConflict):
-        # A start's transaction checks the key and counts the call; what it did not write has to do so for its own sake.
-        accounts.authenticate(services(), who, "start")
-        raise
     return translate.to_started(task)
 
 
@@ -77,7 +75,7 @@ def start_task() -> dict[str, Any]:
 def get_task_status() -> dict[str, Any]:
     caller = authenticated("status")
     received = bodies.read(event())
-    wish = schemas.parse(schemas.GetTaskStatus, received.fields)
+    wish = parse(schemas.GetTaskStatus, received.fields)
     view = tasks.get(services(), caller.account.id, translate.from_task_id(wish.taskId))
     return translate.to_status(services(), view, words(caller, received))
 
@@ -86,7 +84,7 @@ def get_task_status() -> dict[str, Any]:
 def get_upscayl_history() -> dict[str, Any]:
     caller = authenticated("history")
     received = bodies.read(event())
-    wish = schemas.parse(schemas.GetHistory, received.fields)
+    wish = parse(schemas.GetHistory, received.fields)
     page = tasks.history(services(), caller.account, wish.timestampOffset, wish.limit, translate.from_history(wish))
     return translate.to_history(services(), page, caller.account.tasks, words(caller, received))
 
@@ -96,16 +94,12 @@ def event() -> dict[str, Any]:
     return raw
 
 
-def credential() -> Credential:
-    return accounts.credential(services(), http.header(event(), "x-api-key"))
-
-
 def authenticated(kind: str) -> Caller:
-    return accounts.authenticate(services(), credential(), kind)
+    return callers.authenticated(services(), event(), kind)
 
 
 def once(account: str, route: str, content: Callable[[], dict[str, Any]]) -> Once | None:
-    return idempotency.once(account, http.header(event(), "idempotency-key"), route, content)
+    return callers.once(account, event(), route, content)
 
 
 def words(caller: Caller, received: bodies.Received) -> dict[TaskState, str]:
@@ -152,14 +146,7 @@ def broken(error: Exception) -> Response[str]:
 
 
 def refusal(error: Exception) -> Response[str]:
-    answer = errors.answer_to(error, app.current_event.path)
-    headers = {"Retry-After": str(error.retry_after)} if isinstance(error, RateLimited) else {}
-    return Response(
-        status_code=answer.status,
-        content_type="application/json",
-        body=json.dumps({"error": answer.code, "message": answer.message(error)}),
-        headers=headers,
-    )
+    return refusal_with(error, errors.answer_to(error, app.current_event.path))
 
 
 def lambda_handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:

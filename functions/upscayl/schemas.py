@@ -5,20 +5,10 @@ Unknown fields are ignored, `compression` among them: the vendor's document has 
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, TypeVar
+from typing import Annotated, Literal
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    StrictBool,
-    StrictInt,
-    StrictStr,
-    ValidationError,
-)
-from tessera.errors import Invalid, MissingFields
+from jsonapi.schemas import VISIBLE, Body, Text
+from pydantic import BeforeValidator, Field, StrictBool, StrictInt, StrictStr, WithJsonSchema
 
 MODELS = (
     "upscayl-standard-4x",
@@ -39,6 +29,8 @@ ALIASES = {name.removesuffix("-4x"): name for name in MODELS} | {
     "photo-realistic": "natural-plus-4x",
     "anime": "digital-art-4x",
 }
+
+ModelName = Annotated[str, WithJsonSchema({"type": "string", "enum": [*MODELS, *ALIASES]})]
 
 
 def _model(value: object) -> object:
@@ -66,28 +58,15 @@ def _whole(value: object) -> object:
     return int(value) if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) < 16 else value
 
 
-def _unicode(value: str) -> str:
-    """JSON can spell half of a surrogate pair, which no text in UTF-8 has."""
-    try:
-        value.encode()
-    except UnicodeEncodeError as error:
-        raise ValueError("is not Unicode") from error
-    return value
-
-
-Switch = Annotated[StrictBool, BeforeValidator(_switch)]
-VISIBLE = r"^[\x21-\x7e]+$"  # what storage gives: it breaks on controls in XML
+Word = Literal["true", "false", "1", "0", ""]
+Switch = Annotated[StrictBool, BeforeValidator(_switch, json_schema_input_type=bool | Word | Literal[0, 1])]
 MimeType = Literal["image/jpeg", "image/png", "image/webp"]
-
-
-class Body(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="ignore", str_strip_whitespace=False)
 
 
 class GetUploadUrl(Body):
     """Bounds and types are checked by `uploads.check`: each has its own error code."""
 
-    originalFileName: Annotated[StrictStr, AfterValidator(_unicode)]
+    originalFileName: Text
     fileType: StrictStr
     fileSize: StrictInt
     multipart: StrictBool | None = None
@@ -98,15 +77,19 @@ class UploadedFile(Body):
 
     fileName: StrictStr = Field(min_length=1, max_length=300)
     fileType: MimeType
-    fileSize: Annotated[StrictInt, BeforeValidator(_whole), Field(ge=1, le=104_857_600)]
+    fileSize: Annotated[
+        StrictInt, BeforeValidator(_whole, json_schema_input_type=int | str), Field(ge=1, le=104_857_600)
+    ]
     originalFileName: Annotated[StrictStr, Field(max_length=255)] | None = None
 
 
 class StartTask(Body):
     files: tuple[UploadedFile, ...] = ()
     urls: tuple[Annotated[StrictStr, Field(max_length=8192)], ...] = ()
-    model: Annotated[str, BeforeValidator(_model)] = "upscayl-standard-4x"
-    scale: Annotated[Literal["2", "4", "8"], BeforeValidator(_text)] = "4"
+    model: Annotated[str, BeforeValidator(_model, json_schema_input_type=ModelName)] = "upscayl-standard-4x"
+    scale: Annotated[
+        Literal["2", "4", "8"], BeforeValidator(_text, json_schema_input_type=Literal["2", "4", "8", 2, 4, 8])
+    ] = "4"
     saveImageAs: Literal["png", "jpg", "webp"] = "jpg"
     enhanceFace: Switch = False
 
@@ -132,27 +115,3 @@ class CompleteMultipart(Body):
     uploadId: StrictStr = Field(pattern=VISIBLE, max_length=1024)
     key: StrictStr = Field(min_length=1, max_length=1024)
     parts: tuple[PartEntry, ...] = Field(min_length=1, max_length=10_000)
-
-
-Model = TypeVar("Model", bound=Body)
-
-
-def _given(value: object) -> object:
-    """Without the nulls that clients send for what they leave out."""
-    if isinstance(value, dict):
-        return {name: _given(inner) for name, inner in value.items() if inner is not None}
-    return [_given(inner) for inner in value] if isinstance(value, list) else value
-
-
-def parse(model: type[Model], value: object) -> Model:
-    """Raises MissingFields where required ones are not there, Invalid with the first problem otherwise."""
-    try:
-        return model.model_validate(_given(value))
-    except ValidationError as error:
-        problems = error.errors(include_url=False, include_input=False)
-        missing = [str(problem["loc"][-1]) for problem in problems if problem["type"] == "missing"]
-        if missing:
-            raise MissingFields(*missing) from error
-        first = problems[0]
-        where = ".".join(map(str, first["loc"]))
-        raise Invalid(f"{where}: {first['msg'].removeprefix('Value error, ')}") from error

@@ -16,7 +16,8 @@ from tessera.tasks import File, TaskState, View
 from upscayl.schemas import CompleteMultipart, GetHistory, StartTask, UploadedFile
 
 FORMATS: dict[str, ImageFormat] = {"png": "png", "jpg": "jpeg", "webp": "webp"}
-FORMAT_WORDS = {kind: word for word, kind in FORMATS.items()}
+# A task of another dialect may have what nobody can ask for here.
+FORMAT_WORDS = {kind: word for word, kind in FORMATS.items()} | {"avif": "avif", "tiff": "tiff"}
 
 # A task of which some files failed has ended with something to download, so its clients have to see it as completed.
 DOCUMENTED: dict[TaskState, str] = {
@@ -25,6 +26,8 @@ DOCUMENTED: dict[TaskState, str] = {
     "completed": "completed",
     "partially_failed": "completed",
     "failed": "failed",
+    "partially_cancelled": "completed",
+    "cancelled": "failed",
 }
 # What clients that send the envelope wait for.
 OBSERVED: dict[TaskState, str] = {
@@ -33,6 +36,8 @@ OBSERVED: dict[TaskState, str] = {
     "completed": "PROCESSED",
     "partially_failed": "PROCESSED",
     "failed": "PROCESSING_FAILED",
+    "partially_cancelled": "PROCESSED",
+    "cancelled": "PROCESSING_FAILED",
 }
 VOCABULARIES = {"documented": DOCUMENTED, "observed": OBSERVED}
 
@@ -80,7 +85,7 @@ def from_history(request: GetHistory) -> Callable[[View], bool]:
         words = {table[view.state] for table in VOCABULARIES.values()}
         return (
             (request.processed is None or request.processed in words)
-            and (request.failed is None or request.failed == (view.task.failed > 0))
+            and (request.failed is None or request.failed == (view.task.failed + view.task.cancelled > 0))
             and (request.batch is None or request.batch == (view.task.total > 1))
         )
 
@@ -152,18 +157,20 @@ def _counted(view: View) -> int:
 def _task(services: Services, view: View, words: dict[TaskState, str], percent: int) -> dict[str, Any]:
     recipe = view.task.recipe
     upscale = next(step for step in recipe.operations if isinstance(step, Upscale))
-    return {
+    shown: dict[str, Any] = {
         "batchMode": view.task.total > 1,
         "enhanceFace": any(isinstance(step, EnhanceFace) for step in recipe.operations),
         "error": view.error,
         "files": [_file(services, file) for file in view.files],
         "model": upscale.model,
         "progress": str(percent),
-        "scale": str(upscale.scale),
         "status": words[view.state],
         "saveImageAs": FORMAT_WORDS[recipe.encode().format],
         "creditsDeducted": view.task.deducted > 0,
     }
+    wanted = {"width": upscale.width, "height": upscale.height, "deletedAt": view.task.deleted}
+    shown |= {"scale": str(upscale.scale)} if upscale.scale else {}
+    return shown | {name: value for name, value in wanted.items() if value is not None}
 
 
 def _file(services: Services, file: File) -> dict[str, Any]:
@@ -177,7 +184,7 @@ def _file(services: Services, file: File) -> dict[str, Any]:
         shown["fileType"] = CONTENT_TYPES[file.source_format]
     if file.source_bytes is not None:
         shown["fileSize"] = file.source_bytes
-    if file.state == "failed":
+    if file.state in ("failed", "cancelled"):
         shown["error"] = file.error
     if file.state != "done":
         return shown
@@ -208,4 +215,5 @@ _STATES: dict[tasks.FileState, TaskState] = {
     "running": "processing",
     "done": "completed",
     "failed": "failed",
+    "cancelled": "cancelled",
 }

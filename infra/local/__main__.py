@@ -55,6 +55,7 @@ def serve(options: argparse.Namespace) -> int:
     ):
         if provider:
             provider.keep_token(stack.client("secretsmanager"))
+        print(f"Page     {stack.page_url}")
         print(f"API      {stack.api_url}")
         print(f"Storage  {stack.storage_url}")
         print(f"Key      {stack.api_key}")

@@ -65,6 +65,8 @@ class Deployment:
     mappings: list[Mapping] = field(default_factory=list)
     schedules: list[Schedule] = field(default_factory=list)
     apis: dict[str, Api] = field(default_factory=dict)
+    page_headers: list[tuple[str, str]] | None = None
+    """Of every file of the browser's page; None where the template has no page."""
     buckets: list[str] = field(default_factory=list)
     queues: list[str] = field(default_factory=list)
     tables: list[str] = field(default_factory=list)

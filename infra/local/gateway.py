@@ -85,14 +85,17 @@ class Gateway:
         observe: Observer,
         *,
         timeout: float = TIMEOUT,
+        page: Callable[[Request], Answer | None] = lambda _: None,
     ) -> None:
-        """`invoke` gives None when the seconds are over; the function goes on, as it does in the cloud."""
+        """`invoke` gives None when the seconds are over; the function goes on, as it does in the cloud. `page` is asked
+        for what no route has."""
         self._api = api
         self._routes = sorted(_routes(api.body, function_of), key=lambda route: route.rank)
         self._cors = _cors(api.body.get("x-amazon-apigateway-cors"))
         self._invoke = invoke
         self._observe = observe
         self._timeout = timeout
+        self._page = page
         self._buckets: dict[str, _Bucket] = defaultdict(lambda: _Bucket(api.throttle))
         self._buckets |= {route: _Bucket(throttle) for route, throttle in api.route_throttles.items()}
 
@@ -125,7 +128,7 @@ class Gateway:
         path = unquote(request.path)
         found = next(_matches(self._routes, request.method, path), None)
         if found is None:
-            return _message(404, "Not Found")
+            return self._page(request) or _message(404, "Not Found")
         route, variables = found
         if not self._buckets[route.key].take():
             return _message(429, "Too Many Requests")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.metadata import distributions
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient
 
 NOT_MADE = {
+    "AWS::CloudFront::OriginAccessControl": "the page comes from its folder",
     "AWS::CloudWatch::Alarm": "nobody is paged",
     "AWS::CloudWatch::CompositeAlarm": "nobody is paged",
     "AWS::CloudWatch::Dashboard": "metrics are lines of the logs, which are in files",
@@ -73,16 +75,17 @@ class _Properties:
             raise TemplateError(f"{self._resource.name} ({self._resource.type}) has unknown properties: {unknown}")
 
 
-def deploy(template: Template, clients: Clients, *, api_url: str) -> Deployment:
-    """`api_url` is what the API's endpoint attribute gives."""
-    return _Deployer(template, clients, api_url).run()
+def deploy(template: Template, clients: Clients, *, api_url: str, storage_url: str) -> Deployment:
+    """`api_url` is what the API's endpoint attribute gives, `storage_url` where buckets are."""
+    return _Deployer(template, clients, api_url, storage_url).run()
 
 
 class _Deployer:
-    def __init__(self, template: Template, clients: Clients, api_url: str) -> None:
+    def __init__(self, template: Template, clients: Clients, api_url: str, storage_url: str) -> None:
         self.template = template
         self.clients = clients
         self.api_url = api_url
+        self.storage_url = storage_url
         self.region = template.values["AWS::Region"]
         self.account = template.values["AWS::AccountId"]
         self.done = Deployment()
@@ -92,6 +95,8 @@ class _Deployer:
         makers: dict[str, Callable[[Resource, _Properties], Made]] = {
             "AWS::ApiGatewayV2::Api": self.api,
             "AWS::ApiGatewayV2::Stage": self.stage,
+            "AWS::CloudFront::Distribution": self.distribution,
+            "AWS::CloudFront::ResponseHeadersPolicy": self.headers_policy,
             "AWS::DynamoDB::Table": self.table,
             "AWS::Events::Rule": self.rule,
             "AWS::Lambda::EventSourceMapping": self.mapping,
@@ -105,7 +110,7 @@ class _Deployer:
         for resource in self.template.resources:
             if resource.type in NOT_MADE:
                 arn = self.arn(resource.type.split("::")[1].lower(), f"not-made/{resource.name}")
-                self.done.made[resource.name] = Made(resource.name, {"Arn": arn})
+                self.done.made[resource.name] = Made(resource.name, {"Arn": arn, "Id": resource.name})
                 continue
             if resource.type not in makers:
                 raise TemplateError(f"{resource.name} has the unknown type {resource.type}")
@@ -318,6 +323,18 @@ class _Deployer:
         properties.ignore("AutoDeploy", "AccessLogSettings", "Description", "Tags")
         return Made("$default")
 
+    def distribution(self, resource: Resource, properties: _Properties) -> Made:
+        """The gateway serves what it would: the files of the page, from their folder."""
+        properties.ignore("DistributionConfig", "Tags")
+        return Made(resource.name, {"Id": resource.name, "DomainName": self.api_url.partition("//")[2]})
+
+    def headers_policy(self, resource: Resource, properties: _Properties) -> Made:
+        config = properties.need("ResponseHeadersPolicyConfig")
+        headers = _security_headers(resource, config["SecurityHeadersConfig"])
+        headers += [(item["Header"].lower(), item["Value"]) for item in config["CustomHeadersConfig"]["Items"]]
+        self.done.page_headers = [(name, S3_ORIGIN.sub(self.storage_url, value)) for name, value in headers]
+        return Made(resource.name, {"Id": resource.name})
+
 
 def _text(value: Any) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
@@ -326,6 +343,22 @@ def _text(value: Any) -> str:
 def _throttle(settings: dict[str, Any]) -> Throttle:
     rate, burst = settings.get("ThrottlingRateLimit"), settings.get("ThrottlingBurstLimit")
     return Throttle(float(rate) if rate is not None else None, int(burst) if burst is not None else None)
+
+
+S3_ORIGIN = re.compile(r"https://[\w.-]+\.s3\.[\w.-]*amazonaws\.com")
+
+
+def _security_headers(resource: Resource, settings: dict[str, Any]) -> list[tuple[str, str]]:
+    known: dict[str, Callable[[dict[str, Any]], tuple[str, str]]] = {
+        "ContentSecurityPolicy": lambda entry: ("content-security-policy", entry["ContentSecurityPolicy"]),
+        "ContentTypeOptions": lambda entry: ("x-content-type-options", "nosniff"),
+        "FrameOptions": lambda entry: ("x-frame-options", entry["FrameOption"]),
+        "ReferrerPolicy": lambda entry: ("referrer-policy", entry["ReferrerPolicy"]),
+    }
+    # StrictTransportSecurity: the loopback has no TLS
+    if unknown := settings.keys() - known.keys() - {"StrictTransportSecurity"}:
+        raise TemplateError(f"{resource.name} has unknown headers: {', '.join(sorted(unknown))}")
+    return [make(settings[name]) for name, make in known.items() if name in settings]
 
 
 CORS_NAMES = {"ExposedHeaders": "ExposeHeaders", "MaxAge": "MaxAgeSeconds", "Id": "ID"}

@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
-from urllib.parse import unquote
+from urllib.parse import quote, unquote
 
 import boto3
 from botocore.config import Config
@@ -29,6 +29,7 @@ from botocore.config import Config
 from .deployment import Deployment
 from .gateway import MAX_BODY, Gateway
 from .guard import ACCOUNT, Guard
+from .page import FOLDER, Page
 from .pollers import Poller
 from .resources import Clients, deploy
 from .runtime import Result, Runtime
@@ -110,6 +111,11 @@ class Stack:
     @property
     def bucket(self) -> str:
         return self.deployment.buckets[0]
+
+    @property
+    def page_url(self) -> str:
+        """The browser's page, with the key, which the page takes out of the address."""
+        return f"{self.api_url}/#key={quote(self.api_key, safe='')}"
 
     @property
     def table(self) -> str:
@@ -196,7 +202,7 @@ class Stack:
         clients = Clients(self.client("s3"), self.client("sqs"), self.client("dynamodb"))
         for client in (clients.s3, clients.sqs, clients.dynamodb):
             self._cleanup.callback(client.close)
-        self.deployment = deploy(template, clients, api_url=self.api_url)
+        self.deployment = deploy(template, clients, api_url=self.api_url, storage_url=self.storage_url)
         self.outputs = template.outputs(self.deployment.made)
         self._state.restore(self._guard, self.deployment)
         self._restored = True
@@ -270,9 +276,11 @@ class Stack:
             except FutureTimeoutError:
                 return None
 
+        headers = self.deployment.page_headers
+        page = Page(FOLDER, headers) if headers is not None else lambda _: None
         by_arn = {function.arn: name for name, function in self.deployment.functions.items()}
         for api in self.deployment.apis.values():
-            gateway = Gateway(api, by_arn.__getitem__, invoke, self._saw_request)
+            gateway = Gateway(api, by_arn.__getitem__, invoke, self._saw_request, page=page)
             server.handle, server.too_large = gateway, gateway.too_large
 
     def _save_at_the_end(self) -> None:

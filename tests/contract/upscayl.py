@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
+from tests.contract import reference
 from tests.contract.contract import Contract
 from tests.world import World, png
 
@@ -187,6 +188,7 @@ def checked(route: str, answer: dict[str, Any], enveloped: bool = False) -> Answ
     assert (headers["cache-control"], headers["x-content-type-options"]) == ("no-store", "nosniff")
     body = json.loads(raw)
     (OBSERVED if enveloped else DOCUMENTED).check(route, answer["statusCode"], body)
+    reference.check(route, "POST", answer["statusCode"], body)
     return Answer(answer["statusCode"], headers, raw, body)
 
 

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from tessera import accounts, audit, budget, credits
+from tessera import accounts, audit, budget, credits, ids
 from tessera.errors import TesseraError
 from tessera.settings import SECONDS
 from tessera.storage import upload_key
@@ -40,11 +40,14 @@ class Client:
     unsure: int = 0  # starts whose answer never came
     refused: list[int] = field(default_factory=list)  # statuses of refused starts
 
-    def post(self, path: str, body: Any, again: bool = True, **headers: str) -> tuple[int, dict[str, Any]]:
+    def post(self, path: str, body: Any, again: bool = True, **headers: str) -> tuple[int, Any]:
+        return self.ask("POST", path, body, again, **headers)
+
+    def ask(self, method: str, path: str, body: Any = b"", again: bool = True, **headers: str) -> tuple[int, Any]:
         raw = body if isinstance(body, bytes) else json.dumps(body).encode()
         sent = {"content-type": "application/json"} | {name.replace("_", "-"): text for name, text in headers.items()}
         for _ in range(TRIES):
-            status, answer = self._once(path, raw, sent)
+            status, answer = self._once(method, path, raw, sent)
             if status < 500:
                 return status, answer
             self.unsure += path == "/start-task"
@@ -53,9 +56,9 @@ class Client:
             self.simulation.world.clock.forward(1)
         raise AssertionError(f"{path} was not answered after one fault")
 
-    def _once(self, path: str, raw: bytes, headers: Mapping[str, str]) -> tuple[int, dict[str, Any]]:
+    def _once(self, method: str, path: str, raw: bytes, headers: Mapping[str, str]) -> tuple[int, Any]:
         world = self.simulation.world
-        done, answer = self.simulation.process(lambda: world.request(path, raw, dict(headers), self.key))
+        done, answer = self.simulation.process(lambda: world.request(path, raw, dict(headers), self.key, method))
         if not done:
             return 504, {}
         status: int = answer["statusCode"]
@@ -173,6 +176,113 @@ class StartForm:
         headers = {"content_type": f"multipart/form-data; boundary={mark}"} | _once(self.once)
         for _ in range(self.times):
             _started(client, client.post("/start-task", raw, **headers), 200)
+
+
+@dataclass(frozen=True)
+class Cancel:
+    """Task n, so many times."""
+
+    n: int = 0
+    times: int = 1
+
+    def do(self, client: Client) -> None:
+        for _ in range(self.times):
+            status, answer = client.post("/v1/tasks/cancel", {"taskId": client.tasks[self.n]})
+            assert status == 200, answer
+
+
+@dataclass(frozen=True)
+class Delete:
+    """Task n and what belongs to it, so many times: nothing that was shown is there after the first."""
+
+    n: int = 0
+    times: int = 1
+
+    def do(self, client: Client) -> None:
+        task = client.tasks[self.n]
+        for _ in range(self.times):
+            status, answer = client.post("/v1/tasks/delete", {"taskId": task})
+            assert status == 200, answer
+            left = [key for key in objects() if f"/{ids.from_uuid(task)}/" in key and not key.startswith("uploads/")]
+            require("G15", not left, f"left of a deleted task: {left[:3]}")
+
+
+@dataclass(frozen=True)
+class PartByPart:
+    """One part: its link is signed afresh, the part listed; then completed, or given up `aborts` times."""
+
+    aborts: int = 0
+
+    def do(self, client: Client) -> None:
+        wish = {"originalFileName": "d.png", "fileType": "image/png", "fileSize": len(PHOTO), "multipart": True}
+        status, begun = client.post("/get-upload-url", wish)
+        assert status == 200, begun
+        of = {name: begun["data"][name] for name in ("uploadId", "key")}
+        signed = client.post("/v1/uploads/parts", {**of, "partNumbers": [1]})
+        assert signed[0] == 200 and key_of(signed[1]["data"]["parts"][0]["url"]) == of["key"], signed
+        part = client.simulation.backend.upload_part(BUCKET, of["uploadId"], 1, PHOTO)
+        listed = client.post("/v1/uploads/parts/list", of)
+        assert [each["Size"] for each in listed[1]["data"]["parts"]] == [len(PHOTO)], listed
+        for _ in range(self.aborts):
+            assert client.post("/v1/uploads/abort", of)[0] == 200
+        status, answer = client.post(
+            "/complete-multipart-upload", {**of, "parts": [{"PartNumber": 1, "ETag": part.etag}]}
+        )
+        assert status == (400 if self.aborts else 200), answer
+        assert client.post("/v1/uploads/parts/list", of)[0] == 404
+        if not self.aborts:
+            client.names.append(begun["data"])
+
+
+@dataclass(frozen=True)
+class PageForm:
+    """A web page with an upload token sends a picture by a form."""
+
+    body: bytes = PHOTO
+
+    def do(self, client: Client) -> None:
+        status, form = client.ask("GET", f"{_page(client)}/params?filename=e.png&type=image/png")
+        assert status == 200, form
+        key = form["fields"]["key"]
+        client.simulation.backend.put_object(BUCKET, key, self.body)
+        client.simulation.stored(key)
+        client.names.append({"fileName": key, "fileType": "image/png", "fileSize": len(self.body)})
+
+
+@dataclass(frozen=True)
+class PageParts:
+    """The same in one part; completed twice, or refused as too large, or given up `aborts` times."""
+
+    max_bytes: int | None = None
+    aborts: int = 0
+
+    def do(self, client: Client) -> None:
+        page = _page(client, **({} if self.max_bytes is None else {"maxBytes": self.max_bytes}))
+        wish = {"filename": "e.png", "type": "image/png"}
+        status, begun = client.post(f"{page}/multipart", wish)
+        assert status == 200, begun
+        upload, of = f"{page}/multipart/{begun['uploadId']}", f"key={begun['key']}"
+        assert client.ask("GET", f"{upload}/1?{of}")[0] == 200
+        part = client.simulation.backend.upload_part(BUCKET, begun["uploadId"], 1, PHOTO)
+        status, listed = client.ask("GET", f"{upload}?{of}")
+        assert [each["Size"] for each in listed] == [len(PHOTO)], listed
+        for _ in range(self.aborts):
+            assert client.ask("DELETE", f"{upload}?{of}")[0] == 200
+        expected = 404 if self.aborts else 200 if self.max_bytes is None else 413
+        for _ in range(2):
+            parts = [{"PartNumber": 1, "ETag": part.etag.strip('"')}]
+            status, answer = client.post(f"{upload}/complete?{of}", {"parts": parts})
+            # One that was thrown away as too large by a call whose answer was lost is not there for the next.
+            assert status == expected or (expected, status) == (413, 404), answer
+        if expected == 200:
+            client.names.append({"fileName": begun["key"], "fileType": "image/png", "fileSize": len(PHOTO)})
+
+
+def _page(client: Client, **limits: int) -> str:
+    """The path of a page's calls."""
+    status, answer = client.post("/v1/upload-tokens", limits)
+    assert status == 200, answer
+    return f"/u/{answer['data']['token']}/s3"
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""The flows, as data. (There is no cancelling yet.)"""
+"""The flows, as data."""
 
 from __future__ import annotations
 
@@ -10,11 +10,16 @@ from tests.crashlab.client import (
     Ask,
     Break,
     Budget,
+    Cancel,
     CompleteUnknown,
+    Delete,
     Look,
     Multipart,
     Operate,
     Overwrite,
+    PageForm,
+    PageParts,
+    PartByPart,
     Pause,
     Redrive,
     Start,
@@ -35,14 +40,16 @@ STEADY: Script = ((200, "report"), (400, "report"), (560, "result"))
 ENDLESS: Script = (*((240.0 * n, "report") for n in range(1, 4)), (1300, "result!"))  # not within a deadline of 900
 TOO_LATE = Start(uploads=(1,), status=400)
 EVENTS = {"UploadEventQueue": 99, "ResultEventQueue": 99}
+LONG_AFTER = 400  # whatever failed, what takes seconds is done by then
 QUARTER = {"task_deadline_seconds": 900}
 REPEAT = (Upload(), Pause(5), Start(), Pause(60), Upload(), Pause(5), Start(uploads=(1,)), Pause(4), Ask())
 ENGINE = {"engine": "layer:1"}  # without a name for it nothing is reused
+CLOUDFRONT = {"link_domain": "d111.cloudfront.net", "link_key_id": "K1", "link_secret": "tessera/links"}
 
 
 @dataclass(frozen=True, eq=False)
 class Flow:
-    """`worker`: scripts of attempts 1, 2, ...; `broken`: files of every task for which it is `CORRUPT` instead.
+    """`worker`: scripts of attempts 1, 2, ...; `broken`: files of every task for which it is `other` instead.
     `ends`: the states in which the files of each task end."""
 
     name: str
@@ -50,6 +57,7 @@ class Flow:
     ends: tuple[str, ...] = ("done",)
     worker: tuple[Script, ...] = (WORKS,)
     broken: frozenset[int] = frozenset()
+    other: Script = CORRUPT
     credits: int = 5
     settings: Mapping[str, object] = field(default_factory=dict)
     copies: int = 1
@@ -180,6 +188,74 @@ FLOWS = (
         starts=2,
         runs=2,
     ),
+    Flow("parts signed again and listed", (PartByPart(), Pause(5), Start())),
+    Flow("a page's form", (PageForm(), Pause(5), Start(), Ask())),
+    Flow("a page's parts", (PageParts(), Pause(5), Start())),
+    Flow("a page's parts, given up twice", (PageParts(aborts=2),), ends=(), starts=0),
+    Flow("a page's parts, too many bytes", (PageParts(max_bytes=10),), ends=(), starts=0),
+    Flow("parts given up, twice", (PartByPart(aborts=2),), ends=(), starts=0),
+    Flow(
+        "cancelled while it waits",
+        (Upload(event_after=30), Start(once="s"), Cancel(times=2), Pause(60), Ask()),
+        ends=("cancelled",),
+        runs=0,
+        once=True,
+    ),
+    Flow(
+        "cancelled while the worker is at it",
+        (Upload(), Pause(5), Start(once="s"), Pause(2), Cancel(), Pause(1), Look(), Pause(60), Cancel(), Ask()),
+        ends=("cancelled",),
+        runs=1,
+        once=True,
+    ),
+    Flow(
+        "cancelled after one of two results",
+        (Upload(), Upload(), Pause(5), Start(once="s"), Pause(LONG_AFTER), Cancel(times=2), Ask()),
+        ends=("done", "cancelled"),
+        broken=frozenset({1}),
+        other=STEADY,
+        runs=2,
+        once=True,
+    ),
+    Flow(
+        "cancelled after the result",
+        (Upload(), Pause(5), Start(once="s"), Pause(LONG_AFTER), Cancel(), Ask()),
+        once=True,
+    ),
+    Flow(
+        "deleted after the result",
+        (Upload(), Pause(5), Start(once="s"), Pause(LONG_AFTER), Delete(times=2), Ask()),
+        once=True,
+    ),
+    Flow(
+        "deleted while the worker is at it",
+        (Upload(), Pause(5), Start(once="s"), Pause(2), Delete(), Pause(60), Delete(), Ask()),
+        ends=("cancelled",),
+        runs=1,
+        once=True,
+    ),
+    Flow(
+        "two tasks of one upload, deleted one after the other",
+        (Upload(), Pause(5), Start(), Start(), Pause(LONG_AFTER), Delete(n=0), Ask(), Delete(n=1), Ask()),
+        starts=2,
+    ),
+    Flow(
+        "a GPU, cancelled while it is at it",
+        (Upload(), Pause(5), Start(once="s"), Pause(2), Cancel(), Pause(90), Ask()),
+        ends=("cancelled",),
+        settings=gpu.SETTINGS,
+        runs=1,
+        once=True,
+    ),
+    Flow(
+        "a GPU, cancelled while the job is handed over",
+        (Upload(), Pause(5), Start(once="s"), Pause(90), Ask()),
+        ends=("cancelled",),
+        settings=gpu.SETTINGS,
+        answers=("cancelled",),
+        once=True,
+    ),
+    Flow("links by CloudFront", (Upload(), Pause(5), Start(), Pause(LONG_AFTER), Ask()), settings=CLOUDFRONT),
     Flow("a GPU", (Upload(), Pause(5), Start(), Pause(4), Ask()), settings=gpu.SETTINGS, runs=1),
     Flow(
         "a GPU, paused, then beyond the day's cap",

@@ -12,15 +12,17 @@ from typing import Any, Literal
 
 import pytest
 from modal import exception as modal_errors
-from tessera import budget, modal_dispatch
+from tessera import budget, lifecycle, modal_dispatch
 from tessera.job import Job, JobError, Outcome
+from tessera.storage import AttemptKey
 
 from tests.crashlab.invariants import require, rows
 from tests.crashlab.simulation import Simulation
-from tests.world import outside
+from tests.world import key_of, outside
 
-Answer = Literal["", "error", "unsent", "lost", "refused", "broken"]
-"""To a hand-over: taken; throttled; no word, and not taken; no word, but taken; not deployed; unforeseen."""
+Answer = Literal["", "error", "unsent", "lost", "refused", "broken", "cancelled"]
+"""To a hand-over: taken; throttled; no word, and not taken; no word, but taken; not deployed; unforeseen; taken, and
+cancelled by its owner before the answer comes."""
 Word = Literal["pending", "lost", "hopeless", "silence"]
 """Of a call: to come; its container was lost; no try will help; Modal cannot be asked."""
 
@@ -88,8 +90,11 @@ class Gpu:
                 raise modal_errors.NotFoundError("as the flow says")
             if answer == "broken":
                 raise self._unforeseen()
-            taken = None if answer == "unsent" else self._take(Job.unpacked(wanted["packed"]))
-            if answer:
+            job = Job.unpacked(wanted["packed"])
+            taken = None if answer == "unsent" else self._take(job)
+            if answer == "cancelled":
+                self._by_its_owner(job)
+            elif answer:
                 raise modal_errors.ConnectionError("as the flow says")
             return taken
 
@@ -116,6 +121,14 @@ class Gpu:
         self.calls[call] = job
         self.simulation.send("JobQueue", job.model_dump_json())
         return SimpleNamespace(object_id=call)
+
+    def _by_its_owner(self, job: Job) -> None:
+        """Another process does that, and nothing befalls it."""
+        services = self.simulation.world.services
+        account = AttemptKey.parse(key_of(job.result_url))[1].account  # type: ignore[index]
+        self.recorder.paused = True
+        lifecycle.cancel(services, account, int(job.task))
+        self.recorder.paused = False
 
     def _output(self, call: str) -> Any:
         if self.word == "silence":

@@ -99,8 +99,9 @@ class Books:
         }
         hold = entries.pop(f"{ledger}hold", None)
         require("G6", (-hold["amount"] if hold else 0) == task["held"], "hold and task differ")
-        counted = (task["left"], task.get("done", 0), task.get("failed", 0))
-        truth = (states.count("queued") + states.count("running"), states.count("done"), states.count("failed"))
+        ends = ("done", "failed", "cancelled")
+        counted = (task["left"], *(task.get(end, 0) for end in ends))
+        truth = (states.count("queued") + states.count("running"), *map(states.count, ends))
         require("G4", counted == truth, f"the task counts {counted}, its files are {truth}")
         for row in files:
             self._file(row, entries.get(f"{ledger}{row['nn']:02d}"))
@@ -117,7 +118,8 @@ class Books:
             at = AttemptKey.parse(row["result_key"])
             require("G8", at is not None and at[1].attempt == row["attempt"], f"{row['result_key']} was superseded")
         else:
-            require("G1", kind in ("refund", None), f"a failed file has a {kind}")
+            allowed = ("refund",) if row["state"] == "cancelled" else ("refund", None)  # None: refused at the start
+            require("G1", kind in allowed, f"a {row['state']} file has a {kind}")
         seen = {name: row.get(name) for name in SEEN}
         first = self.ended.setdefault((row["pk"], row["sk"]), seen)
         require("G4", seen == first, f"a file that had ended changed: {first} -> {seen}")

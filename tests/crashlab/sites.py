@@ -18,7 +18,7 @@ from tests.world import ROOT
 FOLDERS = ("layers/core/python", "functions", "infra/admin.py")
 HOLDERS = {"table", "storage", "work", "dispatcher", "inner"}  # attributes and parameters that hold such an object
 ASKING = {"_ask", "get_secret_value"}  # ModalDispatcher's one way to Modal's client, and to its token
-LOCAL = {"generate_presigned_url", "meta", "exceptions", "close"}  # arithmetic and facts
+LOCAL = {"generate_presigned_post", "generate_presigned_url", "meta", "exceptions", "close"}  # arithmetic and facts
 
 
 @dataclass(frozen=True)

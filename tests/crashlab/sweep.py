@@ -8,14 +8,18 @@ import pickle
 import random
 import secrets
 import traceback
+from base64 import urlsafe_b64encode
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import cache
 from typing import Any
 
 import pytest
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import rsa
 from moto import mock_aws
 from moto.s3.exceptions import NoSuchUpload
 from moto.s3.models import S3Backend
@@ -27,13 +31,14 @@ from infra.local import multiparts, transactions
 from tests.crashlab import gpu, invariants, sites
 from tests.crashlab.calls import KINDS_OF_READ, Call, Fault, Plan, Recorder, nothing, recorded
 from tests.crashlab.client import Client
-from tests.crashlab.flows import CORRUPT, Flow
+from tests.crashlab.flows import Flow
 from tests.crashlab.invariants import Violation, require, rows
 from tests.crashlab.simulation import Simulation, handlers, objects, open_multiparts
-from tests.world import make_world
+from tests.world import make_world, outside
 
 ALIKE = {"get_upload_url", "get_task_status", "get_upscayl_history", "sweep"}  # the last is cleanup's
 ENOUGH = 5
+EXPIRING = {"TASK", "FILE", "UPLOAD", "PARTS", "ONCE", "REUSE", "TOKEN", "BEGUN"}
 BEGIN = 1_767_225_600_000  # 2026-01-01T00:00:00Z: a run is the same at any time of day
 
 
@@ -137,6 +142,8 @@ def deployment(flow: Flow, recorder: Recorder) -> Iterator[Client]:
         modal = flow.settings.get("worker") == "modal"
         if modal:
             gpu.keep_secret()
+        if secret := flow.settings.get("link_secret"):
+            outside().client("secretsmanager").create_secret(Name=secret, SecretString=link_key())
         world = make_world(patch, **flow.settings)
         world.clock.ms = BEGIN
         for module in handlers():
@@ -145,10 +152,18 @@ def deployment(flow: Flow, recorder: Recorder) -> Iterator[Client]:
         _refuses_unknown_uploads(patch)
         logger.setLevel("CRITICAL")
         simulation = Simulation(
-            world, recorder, lambda nn: (CORRUPT,) if nn in flow.broken else flow.worker, flow.copies, flow.lose
+            world, recorder, lambda nn: (flow.other,) if nn in flow.broken else flow.worker, flow.copies, flow.lose
         )
         provider = gpu.Gpu(simulation, patch, flow.answers) if modal else None
         yield Client(simulation, world.account(flow.credits), provider)
+
+
+@cache
+def link_key() -> str:
+    """A private key, as an operator stores it."""
+    key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+    form = (serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    return key.private_bytes(*form).decode()
 
 
 def _same_each_time(patch: pytest.MonkeyPatch) -> None:
@@ -159,7 +174,7 @@ def _same_each_time(patch: pytest.MonkeyPatch) -> None:
     random.seed(1)
     patch.setattr(secrets, "token_bytes", lambda n=32: rng.randbytes(n))
     patch.setattr(secrets, "token_hex", lambda n=32: rng.randbytes(n).hex())
-    patch.setattr(secrets, "token_urlsafe", lambda n=32: rng.randbytes(n).hex())
+    patch.setattr(secrets, "token_urlsafe", lambda n=32: urlsafe_b64encode(rng.randbytes(n)).rstrip(b"=").decode())
     patch.setattr(secrets, "randbits", rng.getrandbits)
     patch.setattr("time.sleep", lambda seconds: None)
 
@@ -242,7 +257,7 @@ def _nothing_ran_twice(flow: Flow, simulation: Simulation) -> None:
 
 
 def _forgotten(table: list[Any]) -> None:
-    left = [row["sk"] for row in table if row["sk"].split("#")[0] in ("TASK", "FILE", "UPLOAD", "ONCE", "REUSE")]
+    left = [row["sk"] for row in table if row["sk"].split("#")[0] in EXPIRING]
     require("G15", not left, f"rows that nothing deletes: {left[:3]}")
     for account in (row for row in table if row["sk"] == "ACCOUNT"):
         require("G24", account["tasks"] == 0, "the history counts tasks that are gone")

@@ -1,4 +1,4 @@
-"""Random requests by a dialect's OpenAPI document against the running stack: `make fuzz-api`.
+"""Random requests by OpenAPI documents, a vendor's and our own, against the running stack: `make fuzz-api`.
 
 Every answer has to be one that the document promises, in its shape, and never a failure of the server; a key that is
 left out or wrong has to be refused, and so has data that the document forbids.
@@ -14,7 +14,8 @@ from tempfile import TemporaryDirectory
 
 from infra.local.stack import Stack
 
-DOCUMENTS = (Path(__file__).parent.parent / "contract/upscayl.openapi.yaml",)
+TESTS = Path(__file__).parent.parent
+DOCUMENTS = (TESTS / "contract/upscayl.openapi.yaml", TESTS.parent / "docs/openapi.json")
 CHECKS = (
     "not_a_server_error",
     "status_code_conformance",

@@ -23,10 +23,9 @@ from infra.local.guard import ACCOUNT
 from infra.local.resources import Clients, deploy
 from infra.local.template import Template
 from tests.integration.permissions import Recorder
-from tests.world import CONTEXT, REGION, ROOT, Clock, World, key_of
+from tests.world import CONTEXT, REGION, ROOT, Clock, World, edge, key_of
 
 BUCKET = "tessera-test"
-UPSCALE_WORKER = "UpscaleWorkerFunction"
 
 
 @dataclass(kw_only=True)
@@ -43,9 +42,9 @@ class Cloud(World):
         with self.recorder.running(function):
             return getattr(importlib.import_module(module), name)(event, CONTEXT)
 
-    def request(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
-        with self.recorder.running("UpscaylFunction"):
-            return super().request(*args, **kwargs)
+    def request(self, path: str, *args: Any, **kwargs: Any) -> dict[str, Any]:
+        with self.recorder.running(f"{edge(path).capitalize()}Function"):
+            return super().request(path, *args, **kwargs)
 
     def feed(self, function: str) -> int:
         """Hands the function all messages of its queues; returns how many failed, and will come again."""
@@ -123,9 +122,9 @@ def _deploy(monkeypatch: Any, parameters: dict[str, str], session: boto3.Session
     deployment = deploy(template, clients, api_url="https://api.example.com")
     clock = Clock()
     made: list[Any] = []
-    for name, function in deployment.functions.items():
+    for function in deployment.functions.values():
         module = importlib.import_module(function.handler.rpartition(".")[0])
-        if name != UPSCALE_WORKER:  # it has no services
+        if hasattr(module, "services"):
             services = build(Settings.from_environ(function.environment), session, now_ms=clock)
             monkeypatch.setattr(module, "services", lambda services=services: services)
             made += [services.table.client, services.storage.client, services.work.client]

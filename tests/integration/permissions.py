@@ -57,6 +57,8 @@ class Recorder:
     region: str
     account: str
     used: dict[str, set[Right]] = field(default_factory=lambda: defaultdict(set))
+    leading: dict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
+    """By function: kinds of the partition keys of its rows, as TOKEN#*."""
     calls: list[str] = field(default_factory=list)  # by all functions, in order
     _function: str | None = None
 
@@ -78,6 +80,8 @@ class Recorder:
         if self._function is not None:
             service = model.service_model.service_name
             self.used[self._function] |= set(getattr(self, f"_{service}")(model.name, params))
+            if service == "dynamodb":
+                self.leading[self._function] |= set(_kinds(params))
 
     def _called(self, model: Any, **_: Any) -> None:
         if self._function is not None:
@@ -93,6 +97,8 @@ class Recorder:
         bucket = f"arn:aws:s3:::{params['Bucket']}"
         if operation in BUCKET_RIGHTS:
             yield BUCKET_RIGHTS[operation], bucket
+        elif operation == "CreateBucket":
+            return  # as botocore names the signing of a form, which carries s3:PutObject
         elif operation == "DeleteObjects":
             for thing in params["Delete"]["Objects"]:
                 yield "s3:DeleteObject", f"{bucket}/{_folder(thing['Key'])}"
@@ -130,6 +136,18 @@ class Recorder:
         return f"arn:aws:{service}:{self.region}:{self.account}:{name}"
 
 
+def _kinds(params: Any) -> Iterator[str]:
+    """Of all partition keys that a request of DynamoDB's holds."""
+    if isinstance(params, dict):
+        if isinstance(params.get("pk"), dict):
+            yield f"{params['pk']['S'].partition('#')[0]}#*"
+        for value in params.values():
+            yield from _kinds(value)
+    elif isinstance(params, list):
+        for value in params:
+            yield from _kinds(value)
+
+
 def _folder(key: str) -> str:
     return f"{key.partition('/')[0]}/*"
 
@@ -137,6 +155,15 @@ def _folder(key: str) -> str:
 def granted(template: Template, deployment: Deployment) -> dict[str, set[Right]]:
     """By function: all that its role allows beside SAM's managed policies."""
     return {name: set(_rights(role)) for name, role in _roles(template, deployment).items()}
+
+
+def rows_granted(template: Template, deployment: Deployment) -> dict[str, set[str]]:
+    """By function whose role is held to kinds of rows: those kinds."""
+    found = {
+        name: {kind for statement in _statements(role) if "Condition" in statement for kind in _leading(statement)}
+        for name, role in _roles(template, deployment).items()
+    }
+    return {name: kinds for name, kinds in found.items() if kinds}
 
 
 def managed(template: Template, deployment: Deployment) -> dict[str, set[str]]:
@@ -154,13 +181,26 @@ def _roles(template: Template, deployment: Deployment) -> dict[str, dict[str, An
 
 
 def _rights(role: dict[str, Any]) -> Iterator[Right]:
+    for statement in _statements(role):
+        assert statement["Effect"] == "Allow", "not understood here"
+        assert not statement.keys() - {"Sid", "Effect", "Action", "Resource", "Condition"}, "not understood here"
+        if "Condition" in statement:
+            _leading(statement)
+        for action in _list(statement["Action"]):
+            for resource in _list(statement["Resource"]):
+                yield action, resource
+
+
+def _statements(role: dict[str, Any]) -> Iterator[dict[str, Any]]:
     for policy in role.get("Policies", []):
-        for statement in policy["PolicyDocument"]["Statement"]:
-            assert statement["Effect"] == "Allow", "not understood here"
-            assert not statement.keys() - {"Sid", "Effect", "Action", "Resource"}, "not understood here"
-            for action in _list(statement["Action"]):
-                for resource in _list(statement["Resource"]):
-                    yield action, resource
+        yield from policy["PolicyDocument"]["Statement"]
+
+
+def _leading(statement: dict[str, Any]) -> list[str]:
+    """The one condition that is understood here: which rows."""
+    ((operator, values),) = statement["Condition"].items()
+    assert operator == "ForAllValues:StringLike" and values.keys() == {"dynamodb:LeadingKeys"}, "not understood here"
+    return _list(values["dynamodb:LeadingKeys"])
 
 
 def _list(value: Any) -> list[Any]:

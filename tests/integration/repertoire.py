@@ -3,6 +3,7 @@ broken or over. `walk` plays it through; what was asked for is in the cloud's re
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -78,6 +79,65 @@ class Walk:
         assert self.cloud.post("/complete-multipart-upload", wish, self.key)[0] == 200
         assert self.cloud.feed("OnUploadFunction") == 0
 
+    # ------------------------------------------------------------ our own routes
+
+    def account_and_models(self) -> None:
+        assert self.cloud.get("/v1/account", self.key)[0] == 200
+        assert self.cloud.get("/v1/models", self.key)[0] == 200
+        assert self.cloud.post("/v1/estimate", {"files": [{"width": 6, "height": 4}]}, self.key)[0] == 200
+        assert self.cloud.get("/openapi.json")[0] == 200
+
+    def a_task_that_is_cancelled(self) -> None:
+        """Before its event, and with what the watchdog does about a job that is under way."""
+        data = self.cloud.upload(self.key, self.picture(), event=False)
+        status, answer = self.cloud.post("/v1/tasks", {"files": [{"fileName": data["fileName"]}]}, self.key)
+        assert status == 200, answer
+        cancelled = self.cloud.post("/v1/tasks/cancel", {"taskId": answer["data"]["taskId"]}, self.key)[1]
+        assert cancelled["data"]["status"] == "cancelled"
+        gone = self.cloud.upload(self.key, self.picture(), event=False)
+        self.cloud.remove(key_of(gone["uploadURL"]))
+        assert self.cloud.post("/v1/tasks", {"files": [{"fileName": gone["fileName"]}]}, self.key)[0] == 400
+        task, _ = self.running()
+        assert self.cloud.post("/v1/tasks/cancel", {"taskId": task}, self.key)[0] == 200
+        self.cloud.tick("WatchdogFunction")
+
+    def a_task_that_is_deleted(self) -> None:
+        task, job = self.running()
+        self.cloud.finish(job)
+        status, answer = self.cloud.post("/v1/tasks/delete", {"taskId": task}, self.key)
+        assert (status, answer["data"]["deleted"]) == (200, 1)
+
+    def parts_that_are_given_up(self) -> None:
+        wish = {"originalFileName": "a.png", "fileType": "image/png", "fileSize": 9, "multipart": True}
+        data: Any = self.cloud.post("/get-upload-url", wish, self.key)[1]["data"]
+        of = {name: data[name] for name in ("uploadId", "key")}
+        assert self.cloud.post("/v1/uploads/parts", {**of, "partNumbers": [1]}, self.key)[0] == 200
+        assert self.cloud.post("/v1/uploads/parts/list", of, self.key)[0] == 200
+        assert self.cloud.post("/v1/uploads/abort", of, self.key)[0] == 200
+
+    def a_page_with_a_token(self) -> None:
+        def page(method: str, path: str, body: Any = None) -> tuple[int, Any]:
+            answer = self.cloud.request(path, b"" if body is None else json.dumps(body).encode(), {}, None, method)
+            return answer["statusCode"], json.loads(answer["body"])
+
+        own = self.cloud.account(key="a-key-of-the-operators-own-form")  # which a row leads to
+        made: Any = self.cloud.post("/v1/upload-tokens", {"maxBytes": 10}, own)[1]["data"]
+        base = f"/u/{made['token']}/s3"
+        assert page("GET", f"{base}/params?filename=a.png&type=image/png")[0] == 200
+        client = self.cloud.services.storage.client
+        for body, end in ((b"small", 200), (b"more than ten bytes", 413), (b"gone", 404)):
+            begun = page("POST", f"{base}/multipart", {"filename": "a.png", "type": "image/png"})[1]
+            upload, of = f"{base}/multipart/{begun['uploadId']}", f"key={begun['key']}"
+            assert page("GET", f"{upload}/1?{of}")[0] == 200
+            name = {"Bucket": begun["bucket"], "Key": begun["key"], "UploadId": begun["uploadId"]}
+            part = client.upload_part(**name, PartNumber=1, Body=body)
+            assert page("GET", f"{upload}?{of}")[0] == 200
+            if end == 404:
+                assert page("DELETE", f"{upload}?{of}")[0] == 200
+            parts = {"parts": [{"PartNumber": 1, "ETag": part["ETag"]}]}
+            assert page("POST", f"{upload}/complete?{of}", parts)[0] == end
+        assert self.cloud.feed("OnUploadFunction") == 0
+
     # ------------------------------------------------------------ events that are late, or of what is no picture
 
     def starts_before_the_event(self) -> None:
@@ -151,6 +211,11 @@ def walk(cloud: Cloud, jobs: Jobs) -> None:
     script.a_picture_and_its_repeat()
     script.a_repeat_while_the_first_is_at_work()
     script.a_file_in_parts()
+    script.account_and_models()
+    script.a_task_that_is_cancelled()
+    script.a_task_that_is_deleted()
+    script.parts_that_are_given_up()
+    script.a_page_with_a_token()
     script.starts_before_the_event()
     script.an_upload_that_was_removed()
     script.failures()

@@ -8,7 +8,7 @@ import pytest
 from tessera.job import Job
 
 from tests.integration.cloud import Cloud, deployed
-from tests.integration.permissions import LOGS, POLLING, granted, managed
+from tests.integration.permissions import LOGS, POLLING, granted, managed, rows_granted
 from tests.integration.repertoire import walk
 
 
@@ -25,6 +25,8 @@ def test_g26_nothing_granted_is_unused_and_nothing_used_is_ungranted(cloud: Clou
     walk(cloud, jobs)
     used = {name: cloud.recorder.used[name] for name in cloud.deployment.functions}
     assert used == granted(cloud.template, cloud.deployment)
+    for name, kinds in rows_granted(cloud.template, cloud.deployment).items():
+        assert cloud.recorder.leading[name] == kinds, name
 
 
 def test_g26_beside_its_own_rights_a_function_may_write_logs_and_read_its_queues(cloud: Cloud) -> None:

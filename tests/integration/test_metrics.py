@@ -108,6 +108,16 @@ def test_a_file_past_its_deadline_is_told_as_such(world: World, told: Told) -> N
     assert told.sums() == {"FilesFailed": 2, "Refunds": 2, "PastDeadline": 2}
 
 
+def test_what_is_cancelled_is_refunded_and_told_once(world: World, told: Told) -> None:
+    key, task = begun(world, files=3)
+    world.dispatch_all()
+    told.sums()
+    for _ in range(2):
+        assert world.post("/v1/tasks/cancel", {"taskId": task}, key)[0] == 200
+    world.watchdog()
+    assert told.sums() == {"Refunds": 3}
+
+
 def test_a_file_refused_at_the_start_is_told_with_it(world: World, told: Told) -> None:
     key = world.account(5)
     upload = world.upload(key, b"no picture at all")
@@ -138,18 +148,28 @@ def test_no_dimension_tells_accounts_or_tasks_apart(world: World, told: Told) ->
         assert directive["Dimensions"] == [["service"]]
 
 
-def test_an_error_at_the_edge_is_told_by_dialect(world: World, told: Told, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("dialect", "core", "route", "body"),
+    [
+        ("upscayl", "tasks.history", "/get-upscayl-history", {}),
+        ("companion", "tokens.create", "/v1/upload-tokens", {}),
+        ("native", "estimates.estimate", "/v1/estimate", {"files": [{"width": 6, "height": 4}]}),
+    ],
+)
+def test_an_error_at_the_edge_is_told_by_dialect(
+    dialect: str, core: str, route: str, body: Any, world: World, told: Told, monkeypatch: pytest.MonkeyPatch
+) -> None:
     key = world.account(1)
 
     def broken(*_: object) -> None:
         raise RuntimeError("a bug")
 
-    monkeypatch.setattr("upscayl.app.tasks.history", broken)
-    assert world.post("/get-upscayl-history", {}, key)[0] == 500
+    monkeypatch.setattr(f"{dialect}.app.{core}", broken)
+    assert world.post(route, body, key)[0] == 500
     (line,) = told.lines()
     assert line["ServerErrors"] == [1.0]
     assert line["_aws"]["CloudWatchMetrics"][0]["Dimensions"] == [["service"], ["service", "dialect"]]
-    assert (line["dialect"], line["correlation_id"]) == ("upscayl", "test")
+    assert (line["dialect"], line["correlation_id"]) == (dialect, "test")
 
 
 def test_a_record_that_fails_is_told(told: Told) -> None:
@@ -188,6 +208,20 @@ def test_the_callers_id_goes_with_the_file_to_its_end(world: World, lines: Lines
     cleanup.sweep(world.services)
     said = [line["message"] for line in lines() if line.get("correlation_id") == MINE and "message" in line]
     assert said == ["task started", "handed over", "attempt failed", "sent again", "file failed", "results deleted"]
+
+
+def test_the_callers_id_goes_with_our_own_start_and_its_cancellation(world: World, lines: Lines) -> None:
+    key = world.account(5)
+    body = json.dumps({"files": [{"fileName": world.upload(key, png())["fileName"]}]}).encode()
+    headers = {"content-type": "application/json", "x-request-id": MINE}
+    answer = world.request("/v1/tasks", body, headers, key)
+    (job,) = world.dispatch_all()
+    assert answer["headers"]["X-Request-Id"] == job.correlation == MINE
+    task = {"taskId": json.loads(answer["body"])["data"]["taskId"]}
+    for route in ("cancel", "delete"):
+        assert world.post(f"/v1/tasks/{route}", task, key)[0] == 200
+    said = [line["message"] for line in lines() if line.get("correlation_id") == MINE and "message" in line]
+    assert said == ["task started", "handed over", "task cancelled", "deleted by its owner"]
 
 
 @pytest.mark.parametrize(

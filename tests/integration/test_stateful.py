@@ -18,7 +18,7 @@ from tessera.storage import parse_upload_key
 
 from tests.crashlab import invariants
 from tests.crashlab.calls import KINDS, Fault, Recorder
-from tests.crashlab.client import Client, Upload
+from tests.crashlab.client import Cancel, Client, Delete, Upload
 from tests.crashlab.flows import CORRUPT, DIES, HICCUP, SLOW, WORKS, Flow
 from tests.crashlab.invariants import require, rows
 from tests.crashlab.pictures import NO_PICTURE, OTHER, PHOTO
@@ -83,6 +83,12 @@ class Deployment(RuleBasedStateMachine):
         assert status in (200, 400, 402, 409), answer
         if status == 200:
             self.client.tasks.append(answer["data"]["taskId"])
+
+    @precondition(lambda self: self.client.tasks)
+    @rule(pick=st.integers(0, 99), delete=st.booleans())
+    def cancel_or_delete(self, pick: int, delete: bool) -> None:
+        n = pick % len(self.client.tasks)
+        (Delete(n) if delete else Cancel(n)).do(self.client)
 
     @rule(script=st.sampled_from([WORKS, DIES, SLOW, HICCUP, CORRUPT]))
     def workers_change(self, script: object) -> None:

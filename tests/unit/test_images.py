@@ -91,3 +91,41 @@ def test_a_header_of_a_thousand_small_segments_costs_few_reads() -> None:
     with pytest.raises(images.NotAPicture):
         images.probe(body[: images.HEAD_BYTES], read)
     assert len(reads) <= images.MAX_WINDOWS
+
+
+# ---------------------------------------------------------------- results
+
+
+def probe_result(body: bytes, head: int = images.HEAD_BYTES) -> images.Header:
+    return images.probe_result(body[:head], lambda first, count: body[first : first + count])
+
+
+@pytest.mark.parametrize("kind", ["png", "jpeg", "webp", "avif", "tiff"])
+@pytest.mark.parametrize("mode", ["RGB", "RGBA", "L"])
+def test_a_result_may_be_of_any_format(kind: Any, mode: str) -> None:
+    picture = Image.new("RGB" if (kind, mode) == ("jpeg", "RGBA") else mode, (301, 77))
+    header = probe_result(encoded(picture, kind))
+    assert (header.format, header.width, header.height) == (kind, 301, 77)
+
+
+@pytest.mark.parametrize("kind", ["avif", "tiff"])
+def test_no_upload_may_be_of_a_format_that_is_for_results_only(kind: str) -> None:
+    with pytest.raises(images.NotAPicture, match="Allowed: JPEG, PNG, WEBP"):
+        probe(encoded(Image.new("RGB", (4, 4)), kind))
+
+
+def test_a_tiff_whose_directory_lies_at_its_end() -> None:
+    body = encoded(Image.effect_noise((300, 300), 90), "tiff")
+    entries, at = body[int.from_bytes(body[4:8], "little") :], int.from_bytes(body[4:8], "little")
+    length = 2 + 12 * int.from_bytes(entries[:2], "little")
+    moved = body[:4] + len(body).to_bytes(4, "little") + body[8:] + body[at : at + length]
+    assert probe_result(moved, head=1024).pixels == 90_000
+
+
+@given(st.sampled_from([b"II*\0", b"MM\0*", b"\0\0\0\x20ftypavif", b""]), st.binary(max_size=120))
+def test_no_bytes_break_the_probe_of_results(start: bytes, rest: bytes) -> None:
+    try:
+        header = probe_result(start + rest)
+    except images.NotAPicture:
+        return
+    assert header.width >= 1 and header.height >= 1

@@ -33,6 +33,7 @@ LINK = (
         ("x-api-key: an-operators-own-key\r\n", ["an-operators-own-key"]),
         ("{'Authorization': 'Basic dXNlcjpwYXNz'}", ["dXNlcjpwYXNz"]),
         ("Authorization: Bearer eyJhbGciOi.eyJ.sig", ["eyJhbGciOi"]),
+        ("GET /u/tsu_Ab3dEf6hIj9lMn2pQr5tUv_x-Zb3dEf6hIj9lMn2pQr5/s3/params", ["Ab3dEf6h", "Mn2pQr5/"]),
         ("secret whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", ["MfKQ9r8G"]),
         ("token ak-Ab3dEf6hIj9lMn2pQr5tUv with as-Zb3dEf6hIj9lMn2pQr5tUv", ["Ab3dEf6h", "Zb3dEf6h"]),
         ("{'aws_secret_access_key': 'wJalrXUtnFEMI/K7MDENG'}", ["wJalrXUtnFEMI"]),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,8 +14,10 @@ from tessera_client.commands.command import Command, Context, UsageError, add_co
 from tessera_client.commands.words import error_json, error_words, result_json, size_words, stand_in_lines
 from tessera_client.errors import TesseraError, UnsupportedFile
 from tessera_client.exits import Exit, exit_of_all
+from tessera_client.journal import Journal, Record
 from tessera_client.models import DEFAULT_MODEL, MODELS
 from tessera_client.names import SUFFIXES, pictures_in, result_path
+from tessera_client.photo import Photo
 from tessera_client.progress import OnProgress
 from tessera_client.reporters import reporting
 from tessera_client.terminal import Terminal
@@ -50,20 +53,63 @@ def run(args: argparse.Namespace, context: Context) -> int:
     with context.client(args) as client, reporting(context.terminal, silent=args.json) as reporter:
         for attempt in refused:
             tell(attempt)
-        batch = Batch(client, work(client, photos, args), reporter, args.parallel)
+        records = Records(client.identity, args)
+        left = [photo for photo in photos if not finished_before(photo, records, args, context.terminal)]
+        batch = Batch(client, work(client, photos, args, records), reporter, args.parallel)
         try:
-            for attempt in batch.run(photos):
+            for attempt in batch.run(left):
                 tell(attempt)
         except KeyboardInterrupt:
             warn = context.terminal.warn
-            warn("interrupted. Run the same command again to go on: finished parts of large uploads are kept.")
+            warn("interrupted. Run the same command again to go on: what is finished is not done again, running tasks")
+            warn("are waited for, and finished parts of large uploads are kept.")
             for attempt in batch.cancel():
                 if attempt.result:
                     tell(attempt)
                 elif attempt.task_id:
                     warn(f"{attempt.photo}: its task runs on; fetch it with: tessera download {attempt.task_id}")
             return Exit.INTERRUPTED
+        if not errors:
+            records.remove()
     return exit_of_all(errors)
+
+
+class Records:
+    """The journals of the folders of results, each read once."""
+
+    def __init__(self, owner: str, args: argparse.Namespace) -> None:
+        self._owner = owner
+        self._args = args
+        self._wish = json.dumps([args.model, args.scale, args.format, args.face])
+        self._journals: dict[Path, Journal] = {}
+
+    def of(self, photo: Path) -> Record | None:
+        """None for what is no picture; to try it says why."""
+        folder = result_path(photo, self._args.out, self._args.scale, self._args.format).parent.resolve()
+        if folder not in self._journals:
+            self._journals[folder] = Journal(folder, self._owner)
+        try:
+            return self._journals[folder].record(Photo.read(photo), self._wish)
+        except (UnsupportedFile, OSError):
+            return None
+
+    def remove(self) -> None:
+        for journal in self._journals.values():
+            journal.remove()
+
+
+def finished_before(photo: Path, records: Records, args: argparse.Namespace, terminal: Terminal) -> bool:
+    """Whether an interrupted run has this picture's result already, which is told."""
+    record = records.of(photo)
+    place = record.finished() if record else None
+    if record is None or place is None:
+        return False
+    if args.json:
+        about = {"result": str(place), "taskId": record.entry.task_id, "finishedBefore": True}
+        terminal.json({"file": str(photo), "ok": True, **about})
+    else:
+        terminal.say(f"{photo} -> {place}, finished before")
+    return True
 
 
 def expand(given: Sequence[Path]) -> tuple[list[Path], list[Attempt]]:
@@ -85,7 +131,8 @@ def expand(given: Sequence[Path]) -> tuple[list[Path], list[Attempt]]:
     return list(found.values()), refused
 
 
-def work(client: Client, photos: Sequence[Path], args: argparse.Namespace) -> Work:
+def work(client: Client, photos: Sequence[Path], args: argparse.Namespace, records: Records) -> Work:
+    kept = {photo: record for photo in photos if (record := records.of(photo))}
     wanted = Counter(result_path(photo, args.out, args.scale, args.format).resolve() for photo in photos)
     wanted.update(photo.resolve() for photo in photos)
 
@@ -103,6 +150,7 @@ def work(client: Client, photos: Sequence[Path], args: argparse.Namespace) -> Wo
             out=args.out,
             overwrite=may_replace(photo),
             on_progress=on_progress,
+            record=kept.get(photo),
         )
 
     return upscale

@@ -32,6 +32,10 @@ def error(status: int, code: str, message: str, **headers: str) -> httpx.Respons
     return httpx.Response(status, json={"error": code, "message": message}, headers=headers)
 
 
+def unknown(request: httpx.Request) -> httpx.Response:
+    return error(404, "NOT_FOUND", "Requested resource could not be found")
+
+
 @dataclass
 class FakeServer:
     """Happy by default. `answers[route]` is a list of handlers used up first; `refuse_part(n)` breaks one part."""
@@ -44,6 +48,7 @@ class FakeServer:
     puts: list[httpx.Request] = field(default_factory=list)
     stored: dict[str, bytes] = field(default_factory=dict)
     final: dict[str, Any] = field(default_factory=dict)
+    start_keys: list[str | None] = field(default_factory=list)
     uploads: int = 0
     key: str = KEY
     store: str = STORE
@@ -59,15 +64,18 @@ class FakeServer:
         return [body for name, body in self.calls if name == route]
 
     def __call__(self, request: httpx.Request) -> httpx.Response:
-        if request.method != "POST":
+        if request.method != "POST" and not request.url.path.startswith("/v1/"):
             return self.storage(request)
         route = request.url.path.lstrip("/")
         request.read()
         with self.lock:
-            is_json = request.headers["content-type"] == "application/json"
+            is_json = request.headers.get("content-type") == "application/json"
             self.calls.append((route, json.loads(request.content) if is_json else request.content.decode()))
+            self.start_keys += [request.headers.get("Idempotency-Key")] if route == "start-task" else []
             planned = self.answers.get(route)
-            handler = planned.pop(0) if planned else getattr(self, "on_" + route.replace("-", "_"))
+            handler = (
+                planned.pop(0) if planned else getattr(self, "on_" + route.replace("-", "_").replace("/", "_"), unknown)
+            )
             if request.headers.get("X-API-Key") != self.key:
                 return error(401, "UNAUTHORIZED", "Invalid or missing API key")
             answer: httpx.Response = handler(request)

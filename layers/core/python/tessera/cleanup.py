@@ -1,7 +1,7 @@
 """Deleting what has expired: objects first, rows after, so that a cut in between loses no object.
 
     what                                          how it is found                        AWS calls
-    uploads, REUSE and ONCE rows                  index `due`                            objects / 1000, rows / 25
+    uploads, and all rows but tasks               index `due`                            objects / 1000, rows / 25
     objects of a task's results                   index `due`                            objects / 1000, tasks / 100
     a task that leaves the history                index `due`, at the row's second time  rows / 25, tasks / 99
     uploads without a row: their event was lost   folders of uploads/ whose turn is over   1, then 1 for 1000
@@ -82,7 +82,7 @@ def _end_others(services: Services, rows: Sequence[Item], counts: Counts) -> Non
 
 def _end_tasks(services: Services, rows: Sequence[Item], counts: Counts) -> None:
     """Their results' time is over, later that of the tasks themselves."""
-    services.storage.delete_many(key for row in rows for key in objects_of(row))
+    services.storage.delete_many(key for row in rows for key in objects_of(row["account"], _number(row), row["total"]))
     for row in rows:
         about(correlation_id=row.get("correlation", ""), task=_number(row))
         logger.info("results deleted", files=row["total"])
@@ -128,11 +128,11 @@ def _transact(
                 left = [update for n, update in enumerate(left) if n not in failed.failures]
 
 
-def objects_of(task: Item) -> list[str]:
-    """Every object that a worker may have written for a task."""
+def objects_of(account: str, task: int, files: int) -> list[str]:
+    """Every object that a worker may have written for a task of so many files."""
     return [
-        AttemptKey(task["account"], _number(task), nn, attempt).key(kind)
-        for nn in range(task["total"])
+        AttemptKey(account, task, nn, attempt).key(kind)
+        for nn in range(files)
         for attempt in range(1, MAX_ATTEMPTS + 1)  # also those taken back, which may have run all the same
         for kind in ("results", "thumbnails", "reports", "failures")
     ]

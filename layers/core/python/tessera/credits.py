@@ -44,9 +44,9 @@ def refund(account: str, task: int, nn: int, now_ms: int) -> Put:
     return entry(account, f"{task}#{nn:02d}", "refund", PRICE, now_ms, task=task, file=nn)
 
 
-def give_back(account: str) -> Update:
-    """The balance's side of a refund."""
-    return Update(account_key(account), add={"balance": PRICE})
+def give_back(account: str, files: int = 1) -> Update:
+    """The balance's side of the refunds of so many files."""
+    return Update(account_key(account), add={"balance": PRICE * files})
 
 
 def require(account: Account, files: int) -> None:

@@ -13,7 +13,8 @@
        |- FileTooLarge         limit (bytes)
        |- BodyTooLarge         limit (bytes)
        |- UnknownUpload        name: no such upload, or it has expired
-       `- UploadIncomplete     reason: parts and upload id do not make a file
+       |- UploadIncomplete     reason: parts and upload id do not make a file
+       `- TokenSpent           count: uploads that the token was made for
 
 A failure of AWS is no TesseraError: botocore's exceptions fly to the edge.
 """
@@ -94,3 +95,9 @@ class UploadIncomplete(Refused):
     def __init__(self, reason: str) -> None:
         super().__init__(reason)
         self.reason = reason
+
+
+class TokenSpent(Refused):
+    def __init__(self, count: int) -> None:
+        super().__init__(f"all {count} are begun")
+        self.count = count

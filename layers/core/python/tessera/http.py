@@ -47,13 +47,13 @@ class Form:
 CORRELATION = "X-Request-Id"
 POSSIBLE_CORRELATION = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:=-]{0,63}")
 
-# For every answer: they hold links that open objects, and are no pages.
+# For every answer that says nothing else: they hold links that open objects, and are no pages.
 SECURITY_HEADERS = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
 
 
 def secured(answer: dict[str, Any], correlation: str) -> dict[str, Any]:
-    """A Lambda answer with SECURITY_HEADERS and the request's id."""
-    return answer | {"headers": {**(answer.get("headers") or {}), **SECURITY_HEADERS, CORRELATION: correlation}}
+    """A Lambda answer with SECURITY_HEADERS, where it has no such header of its own, and the request's id."""
+    return answer | {"headers": {**SECURITY_HEADERS, **(answer.get("headers") or {}), CORRELATION: correlation}}
 
 
 def correlation_id(event: Mapping[str, Any]) -> str:

@@ -1,12 +1,14 @@
 """What a picture's first bytes say: format and size, read from the header alone, without decoding anything.
 
-Sources: PNG 3rd edition section 11.2.2 (IHDR); ITU-T T.81 annex B (JPEG markers); RFC 9649 sections 2.5-2.7 (WebP).
+Sources: PNG 3rd edition section 11.2.2 (IHDR); ITU-T T.81 annex B (JPEG markers); RFC 9649 sections 2.5-2.7 (WebP);
+TIFF 6.0 section 2; ISO/IEC 14496-12 section 4.2 (boxes) and 23008-12 section 6.5.3 (ispe) for AVIF.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Literal
 
 from tessera.recipe import ImageFormat
 
@@ -17,6 +19,8 @@ PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 START_OF_FRAME = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 STANDALONE = frozenset({0x01, *range(0xD0, 0xD9)})
 MAX_SEGMENTS = 1000  # a real file has tens
+MAX_TAGS = 64  # of a TIFF's directory; ours has fewer than 20
+WIDTH_TAG, HEIGHT_TAG = 256, 257
 MAX_WINDOWS = 16  # 1 MB of headers; each window is a request to storage
 
 
@@ -59,6 +63,57 @@ def probe(head: bytes, read: ReadRange) -> Header:
     if header.width < 1 or header.height < 1:
         raise NotAPicture("The picture has no pixels")
     return header
+
+
+def probe_result(head: bytes, read: ReadRange) -> Header:
+    """The same for what a worker has written, which may be a TIFF or an AVIF as well. Raises NotAPicture."""
+    if head[:4] in (b"II*\0", b"MM\0*"):
+        header = _tiff(head, read)
+    elif head[4:12] == b"ftypavif":
+        header = _avif(head)
+    else:
+        return probe(head, read)
+    if header.width < 1 or header.height < 1:
+        raise NotAPicture("The picture has no pixels")
+    return header
+
+
+def _tiff(head: bytes, read: ReadRange) -> Header:
+    order: Literal["little", "big"] = "little" if head.startswith(b"II") else "big"
+
+    def number(field: bytes) -> int:
+        return int.from_bytes(field, order)
+
+    directory = read(number(head[4:8]), 2 + 12 * MAX_TAGS)
+    count = number(directory[:2])
+    entries = [directory[first : first + 12] for first in range(2, 2 + 12 * min(count, MAX_TAGS), 12)]
+    # a SHORT (type 3) stands in the first two of the value's four bytes
+    values = {number(entry[:2]): number(entry[8 : 10 if number(entry[2:4]) == 3 else 12]) for entry in entries}
+    return Header("tiff", values.get(WIDTH_TAG, 0), values.get(HEIGHT_TAG, 0))
+
+
+def _avif(head: bytes) -> Header:
+    """The largest image item: others are its alpha or a thumbnail."""
+    sizes = [
+        (int.from_bytes(box[4:8]), int.from_bytes(box[8:12]))
+        for meta in _boxes(head, b"meta")
+        for properties in _boxes(meta[4:], b"iprp")
+        for listed in _boxes(properties, b"ipco")
+        for box in _boxes(listed, b"ispe")
+    ]
+    return Header("avif", *max(sizes, default=(0, 0)))
+
+
+def _boxes(data: bytes, kind: bytes) -> Iterator[bytes]:
+    """The contents of the boxes of one kind, of those that lie side by side."""
+    at = 0
+    while at + 8 <= len(data):
+        size = int.from_bytes(data[at : at + 4])
+        if data[at + 4 : at + 8] == kind:
+            yield data[at + 8 : at + size]
+        if size < 8:  # to the end of the file, or with a length of 64 bits: neither comes before the last box here
+            return
+        at += size
 
 
 def _png(head: bytes) -> Header:

@@ -9,41 +9,45 @@
     running          done     result event, or watchdog         same attempt                        task, capture
     queued, running  failed   failure event, deadline,          open (same attempt, if one is       task, balance,
                               attempts spent                    named)                              refund
+    queued, running  cancelled  cancel: the owner             as it was read                      the same, of all files
 
-done and failed never change. One retry counter: `attempt`. A result of an attempt that has been superseded changes
-nothing. Whoever finds a condition false stops: somebody else has done the work already, or will.
+done, failed and cancelled never change. One retry counter: `attempt`. A result of an attempt that has been superseded
+changes nothing. Whoever finds a condition false stops: somebody else has done the work already, or will.
 """
 
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from boto3.dynamodb.conditions import Attr, ConditionBase
 
-from tessera import credits, images, metrics, reuse, rounds, uploads
+from tessera import credits, images, metrics, reuse, rounds, tasks, uploads
 from tessera.dispatch import LOST, FileRef, NotNow, OutcomeUnknown, Refused
+from tessera.errors import RateLimited
 from tessera.job import Job, JobError, Limits, Outcome
 from tessera.metrics import Metric, emit
 from tessera.observability import about, logger
 from tessera.reports import read_failure, read_report
 from tessera.settings import HOURS, SECONDS
 from tessera.storage import AttemptKey, upload_key
-from tessera.table import DUE_SHARDS, ConditionFailed, TransactionFailed, Update
-from tessera.tasks import MAX_ATTEMPTS, File, file_key, task_key, watch_pk
+from tessera.table import DUE_SHARDS, ConditionFailed, Contended, Put, TransactionFailed, Update
+from tessera.tasks import MAX_ATTEMPTS, File, Task, View, file_key, task_key, watch_pk
 
 if TYPE_CHECKING:
     from tessera.services import Services
 
 SPAWN_LEASE = 90 * SECONDS  # covers handing a job over; a dispatcher that dies meanwhile is noticed after it
 ROUND = 45 * SECONDS  # of the watchdog, below its function's time-out
+CANCEL_TRIES = 8
 MAX_LINK_LIFE = 6 * HOURS  # a role's session, with which links are signed, may not last longer
 
 OPEN = Attr("state").is_in(["queued", "running"])
 LATE = JobError(code="too_late", message="The picture was not processed in time", retryable=False)
 REFUSED = JobError(code="internal", message="Pictures cannot be processed at the moment", retryable=False)
+CANCELLED = "Cancelled"
 SOURCE_GONE = JobError(code="source_unavailable", message="The uploaded file is no longer there", retryable=False)
 
 
@@ -109,8 +113,9 @@ def dispatch(services: Services, ref: FileRef) -> None:
         raise
     handed_over = services.now_ms()
     logger.info("handed over", call=call)
-    known = _change(services, claimed, {"lease": handed_over + services.settings.lease_ms, "call": call})
-    if known and claimed.attempt == 1:
+    if not _change(services, claimed, {"lease": handed_over + services.settings.lease_ms, "call": call}):
+        _end_if_cancelled(services, claimed, call)
+    elif claimed.attempt == 1:
         emit({Metric.QUEUE_SECONDS: max(0, handed_over - file.created) / SECONDS})
 
 
@@ -179,7 +184,7 @@ def result_arrived(services: Services, at: AttemptKey) -> bool:
     head, facts = got
 
     try:
-        header = images.probe(head, services.storage.reader(at.key("results")))
+        header = images.probe_result(head, services.storage.reader(at.key("results")))
     except images.NotAPicture:  # the worker wrote something else: not a result
         attempt_failed(services, at.task, at.nn, at.attempt, LOST)
         return True
@@ -270,6 +275,51 @@ def fail(services: Services, file: File, attempt: int | None, error: JobError) -
     emit({Metric.FILES_FAILED: 1, Metric.REFUNDS: credits.PRICE, Metric.PAST_DEADLINE: late})
 
 
+# ---------------------------------------------------------------- by the owner
+
+
+def cancel(services: Services, account: str, task: int) -> View:
+    """Ends what is open of a task and gives its credits back, in one transaction; what has ended stays as it is.
+
+    What a worker makes of a cancelled file is never shown. Its call ends with the watchdog's next round: whoever
+    cancels need not be able to reach the provider. Raises NotFound, and RateLimited where files moved on at every try.
+    """
+    for _ in range(CANCEL_TRIES):
+        view = tasks.get(services, account, task)
+        waiting = tuple(file for file in view.files if file.open)
+        if not waiting:
+            return view
+        with suppress(TransactionFailed, Contended):  # something moved on since it was read
+            services.table.transact(*_cancellation(services, view.task, waiting))
+            about(correlation_id=view.task.correlation, task=task)
+            logger.info("task cancelled", files=len(waiting))
+            emit({Metric.REFUNDS: credits.PRICE * len(waiting)})
+    raise RateLimited(1)
+
+
+def _cancellation(services: Services, task: Task, files: Sequence[File]) -> Iterator[Put | Update]:
+    """At most 98 writes: two for each of MAX_FILES, and two."""
+    now_ms, refunded = services.now_ms(), credits.PRICE * len(files)
+    yield Update(task_key(task.id), add={"left": -len(files), "cancelled": len(files), "refunded": refunded})
+    yield credits.give_back(task.account, len(files))
+    for file in files:
+        called = file.state == "running"  # so that the watchdog has a last look at it
+        yield Update(
+            file.key,
+            Attr("state").eq(file.state),
+            set={"state": "cancelled", "error": CANCELLED, "ended": now_ms} | ({"due_ms": now_ms} if called else {}),
+            remove=() if called else ("due_pk", "due_ms"),
+        )
+        yield credits.refund(file.account, file.task, file.nn, now_ms)
+
+
+def _end_if_cancelled(services: Services, file: File, call: str) -> None:
+    """It was cancelled while its job was being handed over, by somebody who did not know of the call yet."""
+    row = services.table.get(file.key)
+    if row is not None and row["state"] == "cancelled":
+        services.dispatcher.cancel(call)
+
+
 # ---------------------------------------------------------------- watchdog
 
 
@@ -293,9 +343,11 @@ def look_after(services: Services, ref: FileRef) -> None:
     if row is None:
         return
     file = File.model_validate(row)
+    file.is_the_subject()
+    if file.state == "cancelled":
+        _end_call(services, file)
     if not file.open:
         return
-    file.is_the_subject()
     at, now_ms = attempt_key(file), services.now_ms()
     if file.attempt and (result_arrived(services, at) or failure_arrived(services, at)):
         return
@@ -310,6 +362,15 @@ def look_after(services: Services, ref: FileRef) -> None:
     elif file.lease <= now_ms:
         _after_its_lease(services, file, now_ms)
     _look_again(services, file, now_ms)
+
+
+def _end_call(services: Services, file: File) -> None:
+    """Of a cancelled file; where the provider cannot be reached, in the next round."""
+    if file.call:
+        services.dispatcher.cancel(file.call)
+    ended = Update(file.key, Attr("state").eq("cancelled"), remove=("due_pk", "due_ms", "call"))
+    with suppress(ConditionFailed):  # the task has been forgotten meanwhile
+        services.table.update(ended)
 
 
 def _after_its_lease(services: Services, file: File, now_ms: int) -> None:

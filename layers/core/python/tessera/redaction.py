@@ -25,6 +25,7 @@ SECRETS = (
     ),
     # our keys wherever they stand: the account's id may be told, the secret not
     re.compile(r"(?P<name>\btsr_[0-9a-f]{16}_)(?P<secret>[A-Za-z0-9_-]{32,})"),
+    re.compile(r"(?P<name>\btsu_)(?P<secret>[A-Za-z0-9_-]{8,})"),  # tokens, which stand in paths
     re.compile(r"(?P<name>\bwhsec_)(?P<secret>[A-Za-z0-9+/=]{8,})"),
     re.compile(r"(?P<name>\ba[ks]-)(?P<secret>[A-Za-z0-9]{20,})\b"),  # Modal's token id and secret
 )

@@ -45,8 +45,8 @@ def links(services: Services, file: File) -> Links | None:
         return None
     seconds = (file.expires - now_ms) // SECONDS
     return Links(
-        services.storage.presign_get(file.result_key, seconds, CONTENT_TYPES[file.format], file_name(file)),
-        services.storage.presign_get(file.thumbnail_key, seconds, "image/webp"),
+        services.links.presign_get(file.result_key, seconds, CONTENT_TYPES[file.format], file_name(file)),
+        services.links.presign_get(file.thumbnail_key, seconds, "image/webp"),
     )
 
 

@@ -14,6 +14,7 @@ from botocore.config import Config
 
 from tessera.budget import Metered
 from tessera.dispatch import Dispatcher, QueueDispatcher, WorkQueue
+from tessera.links import CloudFrontLinks, LinkSigner
 from tessera.settings import Settings
 from tessera.storage import Storage
 from tessera.table import Table
@@ -28,6 +29,7 @@ class Services:
     settings: Settings
     table: Table
     storage: Storage
+    links: LinkSigner
     work: WorkQueue
     dispatcher: Dispatcher
     now_ms: Callable[[], int] = now_ms
@@ -56,10 +58,20 @@ def build(settings: Settings, session: Any, endpoint_url: str | None = None, **o
 
         secrets = session.client("secretsmanager", config=config, endpoint_url=endpoint_url)
         dispatcher = Metered(ModalDispatcher(lambda: token_in(secrets, settings.modal_secret)), table, clock)
+    storage = Storage(session.client("s3", config=s3_config, endpoint_url=endpoint_url), settings.bucket)
+    links: LinkSigner = storage
+    if settings.link_domain:
+        vault = session.client("secretsmanager", config=config, endpoint_url=endpoint_url)
+
+        def private_key() -> str:
+            return str(vault.get_secret_value(SecretId=settings.link_secret)["SecretString"])
+
+        links = CloudFrontLinks(settings.link_domain, settings.link_key_id, private_key, clock)
     return Services(
         settings=settings,
         table=table,
-        storage=Storage(session.client("s3", config=s3_config, endpoint_url=endpoint_url), settings.bucket),
+        storage=storage,
+        links=links,
         work=WorkQueue(sqs, settings.work_queue_url),
         dispatcher=dispatcher,
         **overrides,

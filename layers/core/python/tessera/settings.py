@@ -18,8 +18,8 @@ PREFIX = "TESSERA_"
 HOURLY_LIMITS: dict[str, dict[str, int]] = {
     # Upscayl's x-rateLimit values, and the same kinds a hundred times as high: real clients poll a status up to
     # twice a second, which the documented 100 an hour would cut off within a task or two, so there it is not counted.
-    "strict": {"upload": 100, "history": 100, "status": 100, "start": 50, "complete": 50},
-    "default": {"upload": 10_000, "history": 10_000, "start": 5_000, "complete": 5_000},
+    "strict": {"upload": 100, "history": 100, "status": 100, "start": 50, "complete": 50, "change": 100},
+    "default": {"upload": 10_000, "history": 10_000, "start": 5_000, "complete": 5_000, "change": 10_000},
 }
 
 
@@ -36,10 +36,16 @@ class Settings(BaseModel):
     stand_in: Literal["allow", "refuse"] = "allow"
     engine: str = ""
     """Names the worker's code, weights and packages; another name means other results. Without one none is reused."""
+    networks: Literal["shipped", "public"] = "shipped"
+    """Which the worker has: those that come with the engine, or the public ones beside them."""
     reuse: bool = True
     modal_secret: str = ""
     worker_price: float = 0
     """USD a second that the worker's machine costs by its provider's list; for an estimate only."""
+    link_domain: str = ""
+    """Of the CloudFront distribution for results, whose links the key in `link_secret` signs; without one S3 does."""
+    link_key_id: str = ""
+    link_secret: str = ""
     upload_ttl_seconds: int = 3600
     result_retention_seconds: int = 86_400
     history_retention_days: int = 90
@@ -49,6 +55,8 @@ class Settings(BaseModel):
     max_input_megapixels: float = 64
     max_output_megapixels: float = 144
     part_threshold_bytes: int = 32 * 1024 * 1024
+    worker_megapixels_per_second: float = 0
+    """What one worker takes in, enlarging by 4 with its usual model: for estimates. 0: nobody has measured it."""
 
     @classmethod
     def from_environ(cls, environ: Mapping[str, str]) -> Settings:

@@ -23,7 +23,7 @@ from tessera.metrics import Metric, emit
 from tessera.observability import about, logger
 from tessera.ratelimit import Window
 from tessera.recipe import Recipe
-from tessera.storage import ObjectFacts, upload_key
+from tessera.storage import ObjectFacts, parse_upload_key, upload_key
 from tessera.table import Contended, Item, Put, TransactionFailed, Update
 from tessera.tasks import MAX_FILES, File, Row, Task, file_item, task_item, watch_pk
 
@@ -42,7 +42,9 @@ class Wanted(Row):
 
     @classmethod
     def of(cls, name: str, original: str = "") -> Wanted:
-        """By the name that was handed out with the upload link."""
+        """By the name that was handed out with the upload link, or by the key of the object (Uppy tells no more)."""
+        if key := parse_upload_key(name):
+            return cls(upload=key[1], name=name, original=original or "upload")
         return cls(upload=uploads.upload_id(name), name=name, original=original or uploads.original_of(name) or name)
 
 
@@ -161,6 +163,7 @@ def _writes(services: Services, start: Start) -> list[Put | Update]:
         file = File(
             task=start.task, nn=nn, account=account, upload=wanted.upload, name=wanted.name, original=wanted.original,
             recipe=start.recipe, created=now_ms, deadline=deadline, correlation=start.correlation,
+            holds=nn not in start.refused,
         )  # fmt: skip
         if nn in start.refused:
             failed = {"state": "failed", "error": start.refused[nn], "ended": now_ms}

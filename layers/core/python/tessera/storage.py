@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Literal
@@ -83,6 +82,23 @@ class Part:
     etag: str
 
 
+@dataclass(frozen=True)
+class StoredPart:
+    """A part that S3 has; its ETag with the quotes."""
+
+    number: int
+    etag: str
+    size: int  # bytes
+
+
+@dataclass(frozen=True)
+class Form:
+    """Where a browser POSTs a form, and its fields; the file comes last."""
+
+    url: str
+    fields: dict[str, str]
+
+
 class Storage:
     def __init__(self, client: S3Client, bucket: str) -> None:
         self.client = client
@@ -93,8 +109,21 @@ class Storage:
         length = {} if size is None else {"ContentLength": size}
         return self._presign("put_object", seconds, Key=key, **length)
 
-    def presign_part(self, key: str, upload_id: str, number: int, size: int, seconds: int) -> str:
-        return self._presign("upload_part", seconds, Key=key, UploadId=upload_id, PartNumber=number, ContentLength=size)
+    def presign_part(self, key: str, upload_id: str, number: int, size: int | None, seconds: int) -> str:
+        """A PUT of one part, of exactly `size` bytes where that is known."""
+        length = {} if size is None else {"ContentLength": size}
+        return self._presign("upload_part", seconds, Key=key, UploadId=upload_id, PartNumber=number, **length)
+
+    def presign_form(self, key: str, seconds: int, largest: int) -> Form:
+        """A POST of one object of 1 to `largest` bytes: a form, since only its policy can sign a range."""
+        answer = self.client.generate_presigned_post(
+            self.bucket, key, Conditions=[["content-length-range", 1, largest]], ExpiresIn=max(1, seconds)
+        )
+        return Form(answer["url"], answer["fields"])
+
+    def address(self, key: str) -> str:
+        """Names the object and opens nothing."""
+        return self.presign_put(key, 1).partition("?")[0]
 
     def presign_get(self, key: str, seconds: int, content_type: str = "", file_name: str = "") -> str:
         """A GET. `file_name` is what a browser saves it as."""
@@ -172,6 +201,26 @@ class Storage:
             MultipartUpload={"Parts": [{"PartNumber": part.number, "ETag": part.etag} for part in parts]},
         )
 
+    def list_parts(self, key: str, upload_id: str) -> tuple[StoredPart, ...] | None:
+        """In the order of their numbers. None: there is no such upload, or it has been completed or aborted."""
+        parts: list[StoredPart] = []
+        try:
+            for page in self.client.get_paginator("list_parts").paginate(
+                Bucket=self.bucket, Key=key, UploadId=upload_id
+            ):
+                parts += (StoredPart(part["PartNumber"], part["ETag"], part["Size"]) for part in page.get("Parts", ()))
+        except self.client.exceptions.NoSuchUpload:
+            return None
+        return tuple(parts)
+
+    def abort_multipart(self, key: str, upload_id: str) -> bool:
+        """False: there is no such upload, or it has been completed or aborted."""
+        try:
+            self.client.abort_multipart_upload(Bucket=self.bucket, Key=key, UploadId=upload_id)
+        except self.client.exceptions.NoSuchUpload:
+            return False
+        return True
+
     def delete_many(self, keys: Iterable[str]) -> None:
         """Objects that are gone already are no error; one that cannot be deleted raises."""
         pending = list(keys)
@@ -201,11 +250,7 @@ class Storage:
         for page in paginator.paginate(Bucket=self.bucket, Prefix=UPLOADS):
             for upload in page.get("Uploads", ()):
                 if _ms(upload["Initiated"]) < started_before_ms:
-                    with suppress(self.client.exceptions.NoSuchUpload):  # completed since it was listed
-                        self.client.abort_multipart_upload(
-                            Bucket=self.bucket, Key=upload["Key"], UploadId=upload["UploadId"]
-                        )
-                        aborted += 1
+                    aborted += self.abort_multipart(upload["Key"], upload["UploadId"])
         return aborted
 
     def _presign(self, operation: str, seconds: int, **parameters: Any) -> str:

@@ -1,6 +1,6 @@
 """Tasks and their files: what they are, and reading them. `starts` makes them, `lifecycle` moves them on.
 
-A task's state is never stored: it follows from its counters (`left`, `done`, `failed`).
+A task's state is never stored: it follows from its counters (`left`, `done`, `failed`, `cancelled`).
 """
 
 from __future__ import annotations
@@ -27,8 +27,10 @@ MAX_ATTEMPTS = 3  # at one file
 HISTORY_QUERIES = 10  # a page of a filtered history ends early rather than read on for ever
 MAX_PAGE_FILES = 300  # a file with its links is up to 8 KB of JSON, and Lambda answers at most 6 MB
 
-FileState = Literal["queued", "running", "done", "failed"]
-TaskState = Literal["pending", "processing", "completed", "partially_failed", "failed"]
+FileState = Literal["queued", "running", "done", "failed", "cancelled"]
+TaskState = Literal[
+    "pending", "processing", "completed", "partially_failed", "failed", "partially_cancelled", "cancelled"
+]  # fmt: skip
 
 
 class Row(BaseModel):
@@ -36,7 +38,10 @@ class Row(BaseModel):
 
 
 class File(Row):
-    """One picture of a task. Times in ms; `width`, `height`, `bytes`, `format` are the result's."""
+    """One picture of a task. Times in ms; `width`, `height`, `bytes`, `format` are the result's.
+
+    `holds`: counts among the `uses` of its upload.
+    """
 
     task: int
     nn: int
@@ -48,6 +53,7 @@ class File(Row):
     created: int
     deadline: int
     correlation: str = ""
+    holds: bool = False
     state: FileState = "queued"
     attempt: int = 0
     lease: int = 0
@@ -89,7 +95,10 @@ class File(Row):
 
 
 class Task(Row):
-    """`held` credits were taken at the start, `refunded` of them went back. `expires`: when its results are deleted."""
+    """`held` credits were taken at the start, `refunded` of them went back.
+
+    `expires`: when its results are deleted; `deleted`: when its owner had that done before.
+    """
 
     id: int
     account: str
@@ -99,10 +108,12 @@ class Task(Row):
     left: int
     done: int = 0
     failed: int = 0
+    cancelled: int = 0
     held: int = 0
     refunded: int = 0
     expires: int
     correlation: str = ""
+    deleted: int | None = None
 
     @property
     def deducted(self) -> int:
@@ -120,17 +131,19 @@ class View:
     def state(self) -> TaskState:
         if self.task.left:
             return "pending" if all(file.state == "queued" for file in self.files) else "processing"
-        if not self.task.failed:
-            return "completed"
-        return "partially_failed" if self.task.done else "failed"
+        if self.task.cancelled:
+            return "partially_cancelled" if self.task.done else "cancelled"
+        if self.task.failed:
+            return "partially_failed" if self.task.done else "failed"
+        return "completed"
 
     @property
     def error(self) -> str:
-        """Why files failed, one sentence each; empty while none has."""
+        """Why files have no result, one sentence each; empty while there is none such."""
         return "; ".join(
             f"{file.original}: {file.error}" if len(self.files) > 1 else file.error
             for file in self.files
-            if file.state == "failed"
+            if file.state in ("failed", "cancelled")
         )
 
 

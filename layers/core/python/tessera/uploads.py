@@ -11,7 +11,7 @@ an object whose event never came, and which has no row, in a folder whose turn i
     -                -> seen       start-task was faster than the event and asked S3 itself
     seen             -> uploaded, rejected   the event comes after all; the files that wait are sent or failed
     uploaded         -> uploaded   overwritten before a task used it: the newer bytes count
-    any              -> gone       cleanup, after `expires`
+    any              -> gone       cleanup, after `expires`; its owner, once no task uses it
 
 Once `used` by a task the ETag does not change any more: other bytes are refused by the worker's If-Match.
 """
@@ -28,13 +28,13 @@ from boto3.dynamodb.conditions import Attr, ConditionBase
 from botocore.exceptions import ClientError
 from pydantic import BaseModel, ConfigDict
 
-from tessera import images
+from tessera import images, multiparts
 from tessera.dispatch import FileRef
 from tessera.errors import FileTooLarge, Invalid, MissingFields, UnsupportedType, UploadIncomplete
 from tessera.idempotency import Once
 from tessera.recipe import ImageFormat
 from tessera.settings import DAYS, MINUTES, SECONDS, Settings
-from tessera.storage import MAX_PARTS, MIN_PART_BYTES, ObjectFacts, Part, parse_upload_key, upload_key
+from tessera.storage import ObjectFacts, Part, parse_upload_key, upload_key
 from tessera.table import ConditionFailed, Key, Update, due_shard
 
 if TYPE_CHECKING:
@@ -43,26 +43,11 @@ if TYPE_CHECKING:
 ACCEPTED_TYPES = ("image/jpeg", "image/png", "image/webp")
 MAX_BYTES = 100 * 1024 * 1024
 MAX_NAME = 255  # characters
-PART_BYTES = 8 * 1024 * 1024
 SLOTS = 16  # one hex digit
 SHORTEST_SLOT = 15 * MINUTES
 UNFIT = re.compile(r"[/\\\x00-\x1f\x7f]")  # in a file name
 NAME_FORM = re.compile(r"[0-9a-f]{8}-(?P<original>.+)", re.DOTALL)
 INCOMPLETE = {"NoSuchUpload", "InvalidPart", "InvalidPartOrder", "EntityTooSmall", "MalformedXML"}  # S3
-
-
-@dataclass(frozen=True)
-class PartLink:
-    number: int
-    url: str
-
-
-@dataclass(frozen=True)
-class Multipart:
-    upload_id: str
-    key: str
-    part_bytes: int
-    parts: tuple[PartLink, ...]
 
 
 @dataclass(frozen=True)
@@ -76,7 +61,7 @@ class Ticket:
     url: str
     created: int
     expires: int
-    multipart: Multipart | None
+    multipart: multiparts.Multipart | None
 
 
 class Upload(BaseModel):
@@ -158,12 +143,14 @@ def issue(
 ) -> Ticket:
     """A link that writes one object of exactly `size` bytes; with `parts`, or above the threshold, part links too.
 
-    No AWS call, one (CreateMultipartUpload) with parts. With `once`, a repeat names the same object, and the same
-    multipart upload, with links signed afresh. Raises as `check` does, and IdempotencyConflict.
+    No AWS call, two with parts (CreateMultipartUpload, and a row that remembers the size). With `once`, a repeat names
+    the same object, and the same multipart upload, with links signed afresh.
+
+    Raises as `check` does, and IdempotencyConflict.
     """
     check(original, content_type, size)
     in_parts = size > services.settings.part_threshold_bytes if parts is None else parts
-    name, s3_id = _name(services, account, original, in_parts, once)
+    name, s3_id = _name(services, account, original, size if in_parts else 0, once)
     key = upload_key(account, upload_id(name))
     seconds = services.settings.upload_ttl_seconds
     created = services.now_ms()
@@ -175,16 +162,16 @@ def issue(
         url=services.storage.presign_put(key, seconds, size),
         created=created,
         expires=created + seconds * SECONDS,
-        multipart=_in_parts(services, key, s3_id, size, seconds) if s3_id else None,
+        multipart=multiparts.links(services, key, s3_id, size, seconds) if s3_id else None,
     )
 
 
-def _name(services: Services, account: str, original: str, in_parts: bool, once: Once | None) -> tuple[str, str]:
-    """A name, and the id of a multipart upload where one is wanted: new ones, or those that `once` has seen."""
+def _name(services: Services, account: str, original: str, in_parts: int, once: Once | None) -> tuple[str, str]:
+    """A name, and the id of a multipart upload of so many bytes, none for 0: new, or those that `once` has seen."""
     if once and (first := once.recall(services.table.get(once.key), services.now_ms())):
         return first["name"], first["s3_id"]
     name = new_name(services, original)
-    s3_id = services.storage.start_multipart(upload_key(account, upload_id(name))) if in_parts else ""
+    s3_id = multiparts.begin(services, account, upload_id(name), in_parts) if in_parts else ""
     if once:
         try:
             services.table.update(once.claim(services.now_ms(), name=name, s3_id=s3_id))
@@ -193,15 +180,6 @@ def _name(services: Services, account: str, original: str, in_parts: bool, once:
                 return first["name"], first["s3_id"]
             raise
     return name, s3_id
-
-
-def _in_parts(services: Services, key: str, s3_id: str, size: int, seconds: int) -> Multipart:
-    part_bytes = max(PART_BYTES, MIN_PART_BYTES, -(-size // MAX_PARTS))
-    links = tuple(
-        PartLink(n + 1, services.storage.presign_part(key, s3_id, n + 1, min(part_bytes, size - first), seconds))
-        for n, first in enumerate(range(0, size, part_bytes))
-    )
-    return Multipart(s3_id, key, part_bytes, links)
 
 
 def complete(services: Services, account: str, s3_id: str, key: str, parts: tuple[Part, ...]) -> None:
@@ -241,7 +219,7 @@ def use(services: Services, account: str, upload: str, now_ms: int, max_pixels: 
     """Marks an uploaded picture as used by a task, and keeps it until no task can need it."""
     hold = now_ms + services.settings.upload_hold_ms
     used = {"used": True, "expires": hold, "due_ms": hold, "ttl": _ttl(hold)}
-    return Update(row_key(account, upload), usable(now_ms, max_pixels), set=used)
+    return Update(row_key(account, upload), usable(now_ms, max_pixels), set=used, add={"uses": 1})
 
 
 def use_seen(services: Services, account: str, upload: str, facts: ObjectFacts, now_ms: int, ref: FileRef) -> Update:
@@ -259,8 +237,25 @@ def use_seen(services: Services, account: str, upload: str, facts: ObjectFacts, 
             "ttl": _ttl(hold),
         },
         set_once={"etag": facts.etag, "size": facts.size},
-        add={"wanted": {f"{ref.task}#{ref.nn}"}},
+        add={"wanted": {f"{ref.task}#{ref.nn}"}, "uses": 1},
     )
+
+
+def release(account: str, upload: str) -> Update:
+    """A file less that uses it."""
+    return Update(row_key(account, upload), Attr("pk").exists(), add={"uses": -1})
+
+
+def delete_unused(services: Services, account: str, upload: str) -> None:
+    """Deletes one that no file uses. From the first write on no start accepts it; cleanup finishes what is cut here."""
+    key, now_ms = row_key(account, upload), services.now_ms()
+    unused = Attr("pk").exists() & (Attr("uses").not_exists() | Attr("uses").lte(0))
+    try:
+        services.table.update(Update(key, unused, set={"expires": now_ms, "due_pk": _due_pk(upload), "due_ms": now_ms}))
+    except ConditionFailed:
+        return
+    services.storage.delete_many([upload_key(account, upload)])
+    services.table.delete_many([key])
 
 
 def find(services: Services, account: str, upload: str) -> Upload | None:

@@ -1,0 +1,143 @@
+"""What Uppy's `@uppy/aws-s3` asks its Companion server, under a path that holds an upload token. docs/uppy.md
+
+The token is asked for before anything else is said. One that is unknown, expired or revoked, an upload of somebody
+else's and a path that does not exist are answered alike.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from aws_lambda_powertools.event_handler import APIGatewayHttpResolver, Response
+from aws_lambda_powertools.utilities.typing import LambdaContext
+from tessera import accounts, http, tokens
+from tessera.errors import NotFound, RateLimited, TesseraError
+from tessera.metrics import Metric, emit
+from tessera.observability import about, logger
+from tessera.services import services
+from tessera.tokens import Multipart, Token
+
+from companion import errors, schemas, translate
+
+app = APIGatewayHttpResolver()
+
+
+@app.post("/v1/upload-tokens")
+def create_token() -> dict[str, Any]:
+    who = accounts.credential(services(), http.header(event(), "x-api-key"))
+    caller = accounts.authenticate(services(), who, "upload")
+    wish = schemas.parse(schemas.CreateToken, json_body() if event().get("body") else {})
+    secret, token = tokens.create(services(), caller, translate.from_create(wish))
+    return translate.to_token(secret, token, base_url())
+
+
+@app.get("/u/<secret>/s3/params")
+def begin_form(secret: str) -> dict[str, Any]:
+    token = tokens.find(services(), secret, "upload")
+    wish = schemas.parse(schemas.Begin, translate.nested(query()))
+    return translate.to_form(*tokens.begin_form(services(), token, translate.from_begin(wish)))
+
+
+@app.post("/u/<secret>/s3/multipart")
+def begin_parts(secret: str) -> dict[str, Any]:
+    token = tokens.find(services(), secret, "upload")
+    wish = schemas.parse(schemas.Begin, json_body())
+    upload = tokens.begin_parts(services(), token, translate.from_begin(wish))
+    return translate.to_begun(upload, services().storage.bucket)
+
+
+@app.get("/u/<secret>/s3/multipart/<upload_id>/batch")
+def sign_batch(secret: str, upload_id: str) -> dict[str, Any]:
+    token, upload = asked(secret, upload_id)
+    wish = schemas.parse(schemas.SignBatch, query())
+    return translate.to_batch(*tokens.sign_parts(services(), token, upload, wish.partNumbers))
+
+
+@app.get("/u/<secret>/s3/multipart/<upload_id>/<number>")
+def sign_part(secret: str, upload_id: str, number: str) -> dict[str, Any]:
+    token, upload = asked(secret, upload_id)
+    wish = schemas.parse(schemas.SignPart, {"partNumber": number})
+    links, seconds = tokens.sign_parts(services(), token, upload, [wish.partNumber])
+    return {"url": links[wish.partNumber], "expires": seconds}
+
+
+@app.get("/u/<secret>/s3/multipart/<upload_id>")
+def list_parts(secret: str, upload_id: str) -> Response[str]:
+    token, upload = asked(secret, upload_id)
+    parts = tokens.list_parts(services(), token, upload)
+    return Response(200, "application/json", json.dumps(translate.to_parts(parts)))
+
+
+@app.post("/u/<secret>/s3/multipart/<upload_id>/complete")
+def complete(secret: str, upload_id: str) -> dict[str, Any]:
+    token, upload = asked(secret, upload_id)
+    wish = schemas.parse(schemas.Complete, json_body())
+    tokens.complete(services(), token, upload, translate.from_parts(wish))
+    return translate.to_completed(upload, services().storage)
+
+
+@app.delete("/u/<secret>/s3/multipart/<upload_id>")
+def abort(secret: str, upload_id: str) -> dict[str, Any]:
+    token, upload = asked(secret, upload_id)
+    tokens.abort(services(), token, upload)
+    return {}
+
+
+def asked(secret: str, upload_id: str) -> tuple[Token, Multipart]:
+    """Who asks, and for which upload. Whether it is theirs, `tokens` says."""
+    token = tokens.find(services(), secret)
+    wish = schemas.parse(schemas.UploadInParts, {"key": query().get("key"), "uploadId": upload_id})
+    return token, Multipart(wish.key, wish.uploadId)
+
+
+def event() -> dict[str, Any]:
+    raw: dict[str, Any] = app.current_event.raw_event
+    return raw
+
+
+def query() -> dict[str, str]:
+    return event().get("queryStringParameters") or {}
+
+
+def json_body() -> dict[str, Any]:
+    return http.json_object(http.body(event()))
+
+
+def base_url() -> str:
+    """The address under which the caller has reached the API."""
+    scheme = http.header(event(), "x-forwarded-proto") or "https"
+    return f"{scheme}://{event()['requestContext']['domainName']}"
+
+
+# ---------------------------------------------------------------- answers
+
+
+@app.not_found
+def not_found(error: Exception) -> Response[str]:
+    return refusal(NotFound())
+
+
+@app.exception_handler(TesseraError)
+def refused(error: TesseraError) -> Response[str]:
+    return refusal(error)
+
+
+@app.exception_handler(Exception)
+def broken(error: Exception) -> Response[str]:
+    logger.exception("unexpected", route=app.current_event.path)
+    emit({Metric.SERVER_ERRORS: 1}, dialect="companion")
+    return refusal(error)
+
+
+def refusal(error: Exception) -> Response[str]:
+    answer = errors.answer_to(error)
+    headers = {"Retry-After": str(error.retry_after)} if isinstance(error, RateLimited) else {}
+    body = json.dumps({"error": answer.code, "message": answer.message(error)})
+    return Response(answer.status, "application/json", body, headers)
+
+
+def lambda_handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
+    correlation = http.correlation_id(event)
+    about(correlation_id=correlation)
+    return http.secured(app.resolve(event, context), correlation)

@@ -1,0 +1,169 @@
+"""Our own routes' words to the core's and back. Pure: no I/O."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import get_args
+
+from tessera import catalogue, estimates, ids, multiparts, uploads
+from tessera.accounts import Account
+from tessera.errors import NotFound
+from tessera.recipe import (
+    Denoise,
+    Encode,
+    EnhanceFace,
+    ImageFormat,
+    MetadataPolicy,
+    Operation,
+    Recipe,
+    Thumbnail,
+    Upscale,
+)
+from tessera.settings import Settings
+from tessera.starts import Wanted
+from tessera.storage import StoredPart
+from tessera.tasks import MAX_FILES, View
+
+from native import schemas
+
+API_VERSION = "1"
+FORMATS: dict[schemas.FormatName, ImageFormat] = {
+    "jpg": "jpeg",
+    "png": "png",
+    "webp": "webp",
+    "avif": "avif",
+    "tiff": "tiff",
+}
+FORMAT_WORDS = {kind: word for word, kind in FORMATS.items()}
+
+
+# ---------------------------------------------------------------- requests
+
+
+def from_start_task(settings: Settings, wish: schemas.NewTask) -> Recipe:
+    """Raises Invalid for a model that this deployment has not."""
+    encode = Encode(
+        format=FORMATS[wish.saveImageAs], quality=wish.quality, lossless=wish.lossless, metadata=wish.metadata
+    )
+    steps: list[Operation] = [Denoise(strength=wish.denoise)] if wish.denoise else []
+    steps.append(_upscale(settings, wish))
+    steps += [EnhanceFace()] if wish.enhanceFace else []
+    return Recipe.model_validate({"operations": (*steps, Thumbnail(), encode)})
+
+
+def from_estimate(settings: Settings, wish: schemas.Estimate) -> Recipe:
+    encode = Encode(format=FORMATS[wish.saveImageAs])
+    return Recipe(operations=(_upscale(settings, wish), Thumbnail(), encode))
+
+
+def _upscale(settings: Settings, wish: schemas.Enlargement) -> Upscale:
+    network = catalogue.check(settings, wish.model) if wish.model else catalogue.default(settings)
+    if wish.width is None and wish.height is None:
+        return Upscale(model=network.name, scale=wish.scale or 4)
+    return Upscale(model=network.name, width=wish.width, height=wish.height)
+
+
+def from_source(source: schemas.Source) -> Wanted:
+    return Wanted.of(source.fileName, source.originalFileName or "")
+
+
+def from_task_id(text: str) -> int:
+    """Raises NotFound for what cannot be the id of a task."""
+    number = ids.from_uuid(text)
+    if number is None:
+        raise NotFound
+    return number
+
+
+# ---------------------------------------------------------------- answers
+
+
+def to_account(settings: Settings, account: Account) -> schemas.Account:
+    return schemas.Account(
+        credits=account.balance,
+        apiVersion=API_VERSION,
+        limits=schemas.Limits(
+            maxFileBytes=uploads.MAX_BYTES,
+            maxInputPixels=settings.max_input_pixels,
+            maxOutputPixels=settings.max_output_pixels,
+            partThreshold=settings.part_threshold_bytes,
+            maxFilesPerTask=MAX_FILES,
+        ),
+        retentionSeconds=settings.result_retention_seconds,
+    )
+
+
+def to_models(settings: Settings) -> schemas.Models:
+    return schemas.Models(
+        models=tuple(_model(offer) for offer in catalogue.offers(settings)),
+        formats=tuple(_format(settings, facts) for facts in catalogue.FORMATS),
+        operations=schemas.Operations(
+            denoise=schemas.Denoising(),
+            enhanceFace=schemas.FaceEnhancement(available=False, reason=catalogue.NO_FACES),
+            metadata=schemas.Metadata(values=get_args(MetadataPolicy), default="safe"),
+        ),
+    )
+
+
+def _model(offer: catalogue.Offer) -> schemas.Model:
+    network = offer.network
+    return schemas.Model(
+        name=network.name,
+        title=network.title,
+        description=network.description,
+        scales=catalogue.SCALES,
+        licence=network.licence,
+        available=offer.available,
+        reason=offer.reason,
+        standIn=offer.stand_in,
+        default=offer.default,
+    )
+
+
+def _format(settings: Settings, facts: catalogue.FormatFacts) -> schemas.Format:
+    most = settings.max_output_pixels
+    return schemas.Format(
+        name=FORMAT_WORDS[facts.name], maxSide=facts.max_side, maxPixels=min(facts.max_pixels or most, most)
+    )
+
+
+def to_estimated(made: estimates.Estimate) -> schemas.Estimated:
+    return schemas.Estimated(
+        files=tuple(_estimated(file) for file in made.files), credits=made.credits, seconds=made.seconds
+    )
+
+
+def _estimated(file: estimates.FileEstimate) -> schemas.FileEstimate:
+    pixels = file.width * file.height if file.width and file.height else None
+    return schemas.FileEstimate(
+        width=file.width, height=file.height, pixels=pixels, accepted=file.accepted, reason=file.reason
+    )
+
+
+def to_started(task: int) -> schemas.TaskSaid:
+    return schemas.TaskSaid(taskId=ids.to_uuid(task), status="pending")
+
+
+def to_cancelled(view: View) -> schemas.Cancelled:
+    task = view.task
+    return schemas.Cancelled(
+        taskId=ids.to_uuid(task.id), status=view.state, done=task.done, failed=task.failed, cancelled=task.cancelled
+    )
+
+
+def to_deleted(task: int, deleted: int) -> schemas.Deleted:
+    return schemas.Deleted(taskId=ids.to_uuid(task), deleted=deleted)
+
+
+def to_signed(links: Sequence[multiparts.PartLink], expires: int) -> schemas.SignedParts:
+    return schemas.SignedParts(
+        parts=tuple(schemas.PartUrl(PartNumber=link.number, url=link.url) for link in links), expiresAt=expires
+    )
+
+
+def to_stored(parts: Sequence[StoredPart]) -> schemas.StoredParts:
+    return schemas.StoredParts(
+        parts=tuple(
+            schemas.PartStored(PartNumber=part.number, ETag=part.etag.strip('"'), Size=part.size) for part in parts
+        )
+    )
