@@ -16,6 +16,7 @@ from pydantic import (
     ValidationError,
 )
 from tessera.errors import Invalid, MissingFields
+from tessera.uploads import MAX_NAME
 
 VISIBLE = r"^[\x21-\x7e]+$"  # what storage gives: it breaks on controls in XML
 
@@ -59,7 +60,7 @@ class CreateToken(Body):
 class Begin(Body):
     """`metadata` is what a page has told Uppy of a file: its own words, all of them strings in a query."""
 
-    filename: Text
+    filename: Text = Field(min_length=1, max_length=MAX_NAME)
     type: Text
     metadata: dict[str, Any] = {}
 

@@ -119,7 +119,7 @@ def _deploy(monkeypatch: Any, parameters: dict[str, str], session: boto3.Session
     recorder.watch(session)
     template = Template(ROOT / "template.yaml", parameters, {"BucketName": BUCKET}, account=ACCOUNT, region=REGION)
     clients = Clients(session.client("s3"), session.client("sqs"), session.client("dynamodb"))
-    deployment = deploy(template, clients, api_url="https://api.example.com")
+    deployment = deploy(template, clients, api_url="https://api.example.com", storage_url="https://storage.example.com")
     clock = Clock()
     made: list[Any] = []
     for function in deployment.functions.values():
