@@ -149,8 +149,8 @@ def _operation(table: Table, route: Route, names: Mapping[Any, Json]) -> Json:
 IDEMPOTENCY = {
     "name": "Idempotency-Key",
     "in": "header",
-    "description": "of the caller's making: the same key with the same content is done once",
-    "schema": {"type": "string", "pattern": "^[\\x21-\\x7e]{1,255}$"},
+    "description": "of the caller's making: the same key with the same content is done once; an empty one is none",
+    "schema": {"type": "string", "pattern": "^[\\x21-\\x7e]{0,255}$"},
 }
 
 
