@@ -11,6 +11,7 @@ from typing import Any
 
 from aws_lambda_powertools.event_handler import APIGatewayHttpResolver, Response
 from aws_lambda_powertools.utilities.typing import LambdaContext
+from jsonapi.schemas import parse
 from tessera import accounts, http, tokens
 from tessera.errors import NotFound, RateLimited, TesseraError
 from tessera.metrics import Metric, emit
@@ -27,7 +28,7 @@ app = APIGatewayHttpResolver()
 def create_token() -> dict[str, Any]:
     who = accounts.credential(services(), http.header(event(), "x-api-key"))
     caller = accounts.authenticate(services(), who, "upload")
-    wish = schemas.parse(schemas.CreateToken, json_body() if event().get("body") else {})
+    wish = parse(schemas.CreateToken, json_body() if event().get("body") else {})
     secret, token = tokens.create(services(), caller, translate.from_create(wish))
     return translate.to_token(secret, token, base_url())
 
@@ -35,14 +36,14 @@ def create_token() -> dict[str, Any]:
 @app.get("/u/<secret>/s3/params")
 def begin_form(secret: str) -> dict[str, Any]:
     token = tokens.find(services(), secret, "upload")
-    wish = schemas.parse(schemas.Begin, translate.nested(query()))
+    wish = parse(schemas.Begin, translate.nested(query()))
     return translate.to_form(*tokens.begin_form(services(), token, translate.from_begin(wish)))
 
 
 @app.post("/u/<secret>/s3/multipart")
 def begin_parts(secret: str) -> dict[str, Any]:
     token = tokens.find(services(), secret, "upload")
-    wish = schemas.parse(schemas.Begin, json_body())
+    wish = parse(schemas.Begin, json_body())
     upload = tokens.begin_parts(services(), token, translate.from_begin(wish))
     return translate.to_begun(upload, services().storage.bucket)
 
@@ -50,14 +51,14 @@ def begin_parts(secret: str) -> dict[str, Any]:
 @app.get("/u/<secret>/s3/multipart/<upload_id>/batch")
 def sign_batch(secret: str, upload_id: str) -> dict[str, Any]:
     token, upload = asked(secret, upload_id)
-    wish = schemas.parse(schemas.SignBatch, query())
+    wish = parse(schemas.SignBatch, query())
     return translate.to_batch(*tokens.sign_parts(services(), token, upload, wish.partNumbers))
 
 
 @app.get("/u/<secret>/s3/multipart/<upload_id>/<number>")
 def sign_part(secret: str, upload_id: str, number: str) -> dict[str, Any]:
     token, upload = asked(secret, upload_id)
-    wish = schemas.parse(schemas.SignPart, {"partNumber": number})
+    wish = parse(schemas.SignPart, {"partNumber": number})
     links, seconds = tokens.sign_parts(services(), token, upload, [wish.partNumber])
     return {"url": links[wish.partNumber], "expires": seconds}
 
@@ -72,7 +73,7 @@ def list_parts(secret: str, upload_id: str) -> Response[str]:
 @app.post("/u/<secret>/s3/multipart/<upload_id>/complete")
 def complete(secret: str, upload_id: str) -> dict[str, Any]:
     token, upload = asked(secret, upload_id)
-    wish = schemas.parse(schemas.Complete, json_body())
+    wish = parse(schemas.Complete, json_body())
     tokens.complete(services(), token, upload, translate.from_parts(wish))
     return translate.to_completed(upload, services().storage)
 
@@ -87,7 +88,7 @@ def abort(secret: str, upload_id: str) -> dict[str, Any]:
 def asked(secret: str, upload_id: str) -> tuple[Token, Multipart]:
     """Who asks, and for which upload. Whether it is theirs, `tokens` says."""
     token = tokens.find(services(), secret)
-    wish = schemas.parse(schemas.UploadInParts, {"key": query().get("key"), "uploadId": upload_id})
+    wish = parse(schemas.UploadInParts, {"key": query().get("key"), "uploadId": upload_id})
     return token, Multipart(wish.key, wish.uploadId)
 
 

@@ -6,40 +6,25 @@ status is the one whose phrase says the most; code and message are for a page th
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, NamedTuple
-
+from jsonapi.errors import INTERNAL, Answer, always
 from tessera import errors
 
-
-class Answer(NamedTuple):
-    status: int
-    code: str
-    message: Callable[[Any], str]
-
-
-def _always(message: str) -> Callable[[Any], str]:
-    return lambda _: message
-
-
-INTERNAL = Answer(500, "INTERNAL_SERVER_ERROR", _always("An unexpected error occurred"))
-
 ANSWERS: dict[type[Exception], Answer] = {
-    errors.Unauthorized: Answer(401, "UNAUTHORIZED", _always("Invalid or missing API key")),
+    errors.Unauthorized: Answer(401, "UNAUTHORIZED", always("Invalid or missing API key")),
     errors.RateLimited: Answer(
         429, "RATE_LIMIT_EXCEEDED", lambda error: f"Too many requests. Try again in {error.retry_after} s"
     ),
-    errors.InsufficientCredits: Answer(402, "INSUFFICIENT_CREDITS", _always("Not enough credits to process request")),
-    errors.NotFound: Answer(404, "NOT_FOUND", _always("Requested resource could not be found")),
+    errors.InsufficientCredits: Answer(402, "INSUFFICIENT_CREDITS", always("Not enough credits to process request")),
+    errors.NotFound: Answer(404, "NOT_FOUND", always("Requested resource could not be found")),
     errors.IdempotencyConflict: Answer(
-        409, "IDEMPOTENCY_CONFLICT", _always("This Idempotency-Key was used for another request")
+        409, "IDEMPOTENCY_CONFLICT", always("This Idempotency-Key was used for another request")
     ),
-    errors.Refused: Answer(400, "BAD_REQUEST", _always("Invalid request")),
+    errors.Refused: Answer(400, "BAD_REQUEST", always("Invalid request")),
     errors.Invalid: Answer(400, "BAD_REQUEST", lambda error: error.reason or "Invalid request"),
     errors.MissingFields: Answer(
         400, "MISSING_REQUIRED_FIELDS", lambda error: f"Required fields missing: {', '.join(error.names)}"
     ),
-    errors.UnsupportedType: Answer(415, "INVALID_FILE_TYPE", _always("This type of file cannot be sent here")),
+    errors.UnsupportedType: Answer(415, "INVALID_FILE_TYPE", always("This type of file cannot be sent here")),
     errors.FileTooLarge: Answer(
         413, "FILE_SIZE_EXCEEDED", lambda error: f"A file may have {error.limit:,} bytes at most"
     ),

@@ -2,32 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    StrictBool,
-    StrictInt,
-    StrictStr,
-    ValidationError,
-)
-from tessera.errors import Invalid, MissingFields
+from jsonapi.schemas import VISIBLE, Body, Text
+from pydantic import BeforeValidator, Field, StrictBool, StrictInt, StrictStr
 from tessera.uploads import MAX_NAME
-
-VISIBLE = r"^[\x21-\x7e]+$"  # what storage gives: it breaks on controls in XML
-
-
-def _unicode(value: str) -> str:
-    """JSON can spell half of a surrogate pair, which no text in UTF-8 has."""
-    try:
-        value.encode()
-    except UnicodeEncodeError as error:
-        raise ValueError("is not Unicode") from error
-    return value
 
 
 def _whole(value: object) -> object:
@@ -40,11 +19,6 @@ def _numbers(value: object) -> object:
 
 
 PartNumber = Annotated[StrictInt, BeforeValidator(_whole), Field(ge=1, le=10_000)]
-Text = Annotated[StrictStr, AfterValidator(_unicode)]
-
-
-class Body(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="ignore")
 
 
 class CreateToken(Body):
@@ -62,12 +36,18 @@ class Begin(Body):
 
     filename: Text = Field(min_length=1, max_length=MAX_NAME)
     type: Text
-    metadata: dict[str, Any] = {}
+    metadata: dict[str, Any] = Field(default={})
 
 
 class UploadInParts(Body):
     uploadId: StrictStr = Field(pattern=VISIBLE, max_length=1024)
     key: Text = Field(min_length=1, max_length=1024)
+
+
+class OfUpload(Body):
+    """The query of a route that has the upload's id in its path."""
+
+    key: Text = Field(min_length=1, max_length=1024, description="of the upload")
 
 
 class SignPart(Body):
@@ -78,6 +58,10 @@ class SignBatch(Body):
     partNumbers: Annotated[tuple[PartNumber, ...], BeforeValidator(_numbers), Field(min_length=1, max_length=100)]
 
 
+class OfBatch(OfUpload, SignBatch):
+    pass
+
+
 class PartEntry(Body):
     PartNumber: StrictInt = Field(ge=1, le=10_000)
     ETag: StrictStr = Field(pattern=VISIBLE, max_length=200)
@@ -85,20 +69,3 @@ class PartEntry(Body):
 
 class Complete(Body):
     parts: tuple[PartEntry, ...] = Field(min_length=1, max_length=10_000)
-
-
-Model = TypeVar("Model", bound=Body)
-
-
-def parse(model: type[Model], value: dict[str, Any]) -> Model:
-    """Raises MissingFields where required ones are not there, Invalid with the first problem otherwise."""
-    try:
-        return model.model_validate({name: given for name, given in value.items() if given is not None})
-    except ValidationError as error:
-        problems = error.errors(include_url=False, include_input=False)
-        missing = [str(problem["loc"][-1]) for problem in problems if problem["type"] == "missing"]
-        if missing:
-            raise MissingFields(*missing) from error
-        first = problems[0]
-        where = ".".join(map(str, first["loc"]))
-        raise Invalid(f"{where}: {first['msg'].removeprefix('Value error, ')}") from error

@@ -15,10 +15,11 @@ class Route:
     """`errors` are examples of what it raises: their status, code and words come from the edge's own table.
 
     `enveloped`: the body may also come as {"data": body}. `form`: it may also be a form with the same fields, files
-    among them. `repeatable`: an Idempotency-Key counts.
+    among them. `repeatable`: an Idempotency-Key counts. `query`: its fields come in the query. `optional`: the body
+    may be left out.
     """
 
-    method: Literal["GET", "POST"]
+    method: Literal["GET", "POST", "DELETE"]
     path: str
     name: str
     summary: str
@@ -31,6 +32,8 @@ class Route:
     form: bool = False
     repeatable: bool = False
     key: bool = True
+    query: type[Body] | None = None
+    optional: bool = False
 
 
 @dataclass(frozen=True)

@@ -6,11 +6,13 @@ A new dialect is one more table in TABLES.
 from __future__ import annotations
 
 import json
+import re
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
 from typing import Any
 
+from companion.routes import TABLE as COMPANION
 from jsonapi.errors import Answer, answer_to
 from jsonapi.routes import Route, Table
 from jsonapi.schemas import Failure
@@ -19,7 +21,7 @@ from pydantic.json_schema import JsonSchemaMode, models_json_schema
 from tessera import errors
 from upscayl.routes import TABLE as UPSCAYL
 
-TABLES = (NATIVE, UPSCAYL)
+TABLES = (NATIVE, UPSCAYL, COMPANION)
 REFERENCES = "#/components/schemas/{model}"
 ALWAYS = (errors.Unauthorized(), errors.RateLimited(60))  # of every route with a key
 WITH_BODY = (errors.BodyTooLarge(4_400_000),)
@@ -135,15 +137,40 @@ def _operation(table: Table, route: Route, names: Mapping[Any, Json]) -> Json:
     }
     if not route.key:
         told["security"] = []
-    if route.repeatable:
-        told["parameters"] = [IDEMPOTENCY]
+    if parameters := [*_in_path(route), *_in_query(route), *([IDEMPOTENCY] if route.repeatable else [])]:
+        told["parameters"] = parameters
     if route.body is not None:
-        told["requestBody"] = {"required": True, "content": _bodies(route, names[route.body])}
+        told["requestBody"] = {"required": not route.optional, "content": _bodies(route, names[route.body])}
     told["responses"] = {
         "200": {"description": "Done", "content": {"application/json": {"schema": names[route.answer]}}},
         **_failures(table, route, names[Failure]),
     }
     return told
+
+
+PATH_PARAMETER = re.compile(r"\{(\w+)\}")
+IN_PATH = {
+    "token": ("an upload token", {"type": "string"}),
+    "id": ("the upload's id", {"type": "string"}),
+    "n": ("a part's number", {"type": "integer", "minimum": 1, "maximum": 10_000}),
+}
+
+
+def _in_path(route: Route) -> Iterator[Json]:
+    for name in PATH_PARAMETER.findall(route.path):
+        description, schema = IN_PATH[name]
+        yield {"name": name, "in": "path", "required": True, "description": description, "schema": schema}
+
+
+def _in_query(route: Route) -> Iterator[Json]:
+    for name, inner in (route.query.model_json_schema()["properties"] if route.query else {}).items():
+        told = {key: value for key, value in inner.items() if key not in ("title", "description", "default")}
+        described = inner.get("description", "as in the table of docs/uppy.md")
+        place = {"name": name, "in": "query", "description": described, "schema": told}
+        if told.get("type") == "object":
+            yield {**place, "style": "deepObject", "explode": True}
+        else:
+            yield {**place, "required": True, **({"explode": False} if told.get("type") == "array" else {})}
 
 
 IDEMPOTENCY = {

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote, urlencode
 
+from tests.contract import reference
 from tests.world import CONTEXT, World
 
 NOT_FOUND = '{"error": "NOT_FOUND", "message": "Requested resource could not be found"}'
@@ -58,6 +59,9 @@ def call(
     headers = {name.lower(): value for name, value in answer["headers"].items()}
     assert headers["content-type"] == "application/json"
     assert (headers["cache-control"], headers["x-content-type-options"]) == ("no-store", "nosniff")
+    place = reference.place(path)
+    if place and method.lower() in reference.DOCUMENT["paths"][place]:
+        reference.check(place, method, answer["statusCode"], json.loads(answer["body"]))
     return Answer(answer["statusCode"], headers, answer["body"])
 
 

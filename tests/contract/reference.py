@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from functools import cache
 from typing import Any
 
@@ -24,6 +25,14 @@ def at(pointer: str) -> Any:
     for step in pointer.split("/")[1:]:
         found = found[step.replace("~1", "/")]
     return found
+
+
+def place(path: str) -> str | None:
+    """The documented path, as /u/{token}/s3/params, of a request's; words go before what stands for anything."""
+    for documented in sorted(DOCUMENT["paths"], key=lambda each: each.count("{")):
+        if re.fullmatch(re.sub(r"\{\w+\}", "[^/]+", documented), path):
+            return str(documented)
+    return None
 
 
 def check(path: str, method: str, status: int, body: Any) -> None:

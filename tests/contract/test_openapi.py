@@ -32,13 +32,13 @@ def test_the_document_is_openapi_31() -> None:
 
 def test_every_route_of_the_template_is_told_and_no_other() -> None:
     documented = {(method.upper(), path) for path, method, _ in OPERATIONS}
-    functions = ("UpscaylFunction", "NativeFunction")
+    functions = ("UpscaylFunction", "NativeFunction", "CompanionFunction")
     events = [
         event["Properties"]
         for name in functions
         for event in template()["Resources"][name]["Properties"]["Events"].values()
     ]
-    assert documented == {(event["Method"], event["Path"]) for event in events if "{" not in event["Path"]}
+    assert documented == {(event["Method"], event["Path"]) for event in events if "{proxy+}" not in event["Path"]}
 
 
 @pytest.mark.parametrize(("path", "method", "operation"), OPERATIONS, ids=lambda value: str(value)[:30])
