@@ -150,6 +150,7 @@ def deployment(flow: Flow, recorder: Recorder) -> Iterator[Client]:
             patch.setattr(f"{module}.services", lambda: world.services)
         _dated_by(patch, world.clock)
         _refuses_unknown_uploads(patch)
+        stack.callback(logger.setLevel, logger.log_level)
         logger.setLevel("CRITICAL")
         simulation = Simulation(
             world, recorder, lambda nn: (flow.other,) if nn in flow.broken else flow.worker, flow.copies, flow.lose

@@ -13,6 +13,8 @@ export const ERRORS = {
   INVALID_FILE_TYPE: ["This kind of file is not accepted", "Save it as JPEG, PNG or WebP and choose it again."],
   FILE_SIZE_EXCEEDED: ["This file is too large", "Save it smaller, for example as JPEG with quality 90, and choose it again."],
   IDEMPOTENCY_CONFLICT: ["This photo was already sent with other options", "Choose it again to enlarge it with the new ones."],
+  UPLOAD_INCOMPLETE: ["The upload is not complete", "Press Try again: what has arrived is kept."],
+  UPLOADS_SPENT: ["No more photos can be sent by this link", "Ask whoever gave you the link for a new one."],
   INTERNAL_SERVER_ERROR: ["Something went wrong in the service", "Try again. If it stays so, tell whoever runs it, with the time."],
   offline: ["The service cannot be reached", "Check your connection. The page goes on by itself when it is back."],
   not_a_picture: ["This is not a picture, or it is damaged", "Open it in a viewer to check. JPEG, PNG and WebP can be enlarged."],
