@@ -51,14 +51,14 @@ BSD = "BSD-3-Clause"
 PHOTO = Network(
     "tessera-photo",
     "Tessera Photo",
-    "Small and quick; for pictures of the web, with their blur, noise and JPEG. Made by training/.",
+    "Small and quick; for pictures of the web, with their blur, noise and JPEG.",
     "CC0-1.0",
     shipped=True,
 )
 FIDELITY = Network(
     "tessera-fidelity",
     "Tessera Fidelity",
-    "Small and quick; closest to the truth where a picture was reduced well. Made by training/.",
+    "Small and quick; closest to the truth where a picture was reduced well.",
     "CC0-1.0",
     shipped=True,
 )

@@ -239,7 +239,7 @@ FIDELITY = Model(
         ),
     ),
     licence="CC0-1.0",
-    description="Small and quick; closest to the truth where a picture was reduced well. Made by training/.",
+    description="Small and quick; closest to the truth where a picture was reduced well.",
 )
 
 PHOTO = Model(
@@ -260,7 +260,7 @@ PHOTO = Model(
         ),
     ),
     licence="CC0-1.0",
-    description="Small and quick; for pictures of the web, with their blur, noise and JPEG. Made by training/.",
+    description="Small and quick; for pictures of the web, with their blur, noise and JPEG.",
 )
 
 SHIPPED = (PHOTO, FIDELITY)
