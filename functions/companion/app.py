@@ -11,11 +11,10 @@ from typing import Any
 
 from aws_lambda_powertools.event_handler import APIGatewayHttpResolver, Response
 from aws_lambda_powertools.utilities.typing import LambdaContext
+from jsonapi import edge
+from jsonapi.errors import refusal as refusal_with
 from jsonapi.schemas import parse
 from tessera import accounts, http, tokens
-from tessera.errors import NotFound, RateLimited, TesseraError
-from tessera.metrics import Metric, emit
-from tessera.observability import about, logger
 from tessera.services import services
 from tessera.tokens import Multipart, Token
 
@@ -114,31 +113,12 @@ def base_url() -> str:
 # ---------------------------------------------------------------- answers
 
 
-@app.not_found
-def not_found(error: Exception) -> Response[str]:
-    return refusal(NotFound())
-
-
-@app.exception_handler(TesseraError)
-def refused(error: TesseraError) -> Response[str]:
-    return refusal(error)
-
-
-@app.exception_handler(Exception)
-def broken(error: Exception) -> Response[str]:
-    logger.exception("unexpected", route=app.current_event.path)
-    emit({Metric.SERVER_ERRORS: 1}, dialect="companion")
-    return refusal(error)
-
-
 def refusal(error: Exception) -> Response[str]:
-    answer = errors.answer_to(error)
-    headers = {"Retry-After": str(error.retry_after)} if isinstance(error, RateLimited) else {}
-    body = json.dumps({"error": answer.code, "message": answer.message(error)})
-    return Response(answer.status, "application/json", body, headers)
+    return refusal_with(error, errors.answer_to(error))
+
+
+edge.refusing(app, "companion", refusal)
 
 
 def lambda_handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
-    correlation = http.correlation_id(event)
-    about(correlation_id=correlation)
-    return http.secured(app.resolve(event, context), correlation)
+    return edge.resolve(app, event, context)

@@ -9,12 +9,9 @@ from typing import Any, TypeVar
 
 from aws_lambda_powertools.event_handler import APIGatewayHttpResolver, Response
 from aws_lambda_powertools.utilities.typing import LambdaContext
-from jsonapi import callers, errors
+from jsonapi import callers, edge, errors
 from jsonapi.schemas import Body, parse
 from tessera import deletion, estimates, http, lifecycle, multiparts, starts
-from tessera.errors import NotFound, TesseraError
-from tessera.metrics import Metric, emit
-from tessera.observability import about, logger
 from tessera.services import services
 
 from native import schemas, translate
@@ -104,28 +101,12 @@ def asked(model: type[Asked], kind: str) -> tuple[str, Asked]:
 # ---------------------------------------------------------------- answers
 
 
-@app.not_found
-def not_found(error: Exception) -> Response[str]:
-    return refusal(NotFound())
-
-
-@app.exception_handler(TesseraError)
-def refused(error: TesseraError) -> Response[str]:
-    return refusal(error)
-
-
-@app.exception_handler(Exception)
-def broken(error: Exception) -> Response[str]:
-    logger.exception("unexpected", route=app.current_event.path)
-    emit({Metric.SERVER_ERRORS: 1}, dialect="native")
-    return refusal(error)
-
-
 def refusal(error: Exception) -> Response[str]:
     return errors.refusal(error, errors.answer_to(error))
 
 
+edge.refusing(app, "native", refusal)
+
+
 def lambda_handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
-    correlation = http.correlation_id(event)
-    about(correlation_id=correlation)
-    return http.secured(app.resolve(event, context), correlation)
+    return edge.resolve(app, event, context)

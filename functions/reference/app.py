@@ -7,8 +7,7 @@ from typing import Any
 
 from aws_lambda_powertools.event_handler import APIGatewayHttpResolver, Response
 from aws_lambda_powertools.utilities.typing import LambdaContext
-from tessera import http
-from tessera.observability import about
+from jsonapi import edge
 
 from reference.document import document
 from reference.page import STYLE, page
@@ -43,6 +42,4 @@ def told(content_type: str, body: str) -> Response[str]:
 
 
 def lambda_handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
-    correlation = http.correlation_id(event)
-    about(correlation_id=correlation)
-    return http.secured(app.resolve(event, context), correlation)
+    return edge.resolve(app, event, context)

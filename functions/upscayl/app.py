@@ -10,15 +10,13 @@ from typing import Any
 
 from aws_lambda_powertools.event_handler import APIGatewayHttpResolver, Response
 from aws_lambda_powertools.utilities.typing import LambdaContext
-from jsonapi import callers
+from jsonapi import callers, edge
 from jsonapi.errors import refusal as refusal_with
 from jsonapi.schemas import parse
 from tessera import accounts, credits, http, starts, tasks, uploads
 from tessera.accounts import Caller, Credential
-from tessera.errors import Invalid, NotFound, TesseraError
+from tessera.errors import Invalid
 from tessera.idempotency import Once
-from tessera.metrics import Metric, emit
-from tessera.observability import about, logger
 from tessera.services import services
 from tessera.starts import Wanted
 from tessera.tasks import TaskState
@@ -128,28 +126,12 @@ def wanted_files(who: Credential, received: bodies.Received, wish: schemas.Start
 # ---------------------------------------------------------------- answers
 
 
-@app.not_found
-def not_found(error: Exception) -> Response[str]:
-    return refusal(NotFound())
-
-
-@app.exception_handler(TesseraError)
-def refused(error: TesseraError) -> Response[str]:
-    return refusal(error)
-
-
-@app.exception_handler(Exception)
-def broken(error: Exception) -> Response[str]:
-    logger.exception("unexpected", route=app.current_event.path)
-    emit({Metric.SERVER_ERRORS: 1}, dialect="upscayl")
-    return refusal(error)
-
-
 def refusal(error: Exception) -> Response[str]:
     return refusal_with(error, errors.answer_to(error, app.current_event.path))
 
 
+edge.refusing(app, "upscayl", refusal)
+
+
 def lambda_handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
-    correlation = http.correlation_id(event)
-    about(correlation_id=correlation)
-    return http.secured(app.resolve(event, context), correlation)
+    return edge.resolve(app, event, context)
