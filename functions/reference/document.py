@@ -163,9 +163,9 @@ def _in_path(route: Route) -> Iterator[Json]:
 
 
 def _in_query(route: Route) -> Iterator[Json]:
-    for name, inner in (route.query.model_json_schema()["properties"] if route.query else {}).items():
-        told = {key: value for key, value in inner.items() if key not in ("title", "description", "default")}
-        described = inner.get("description", "as in the table of docs/uppy.md")
+    for name, given in (route.query.model_json_schema()["properties"] if route.query else {}).items():
+        told = {key: value for key, value in given.items() if key not in ("title", "description", "default")}
+        described = given.get("description", "as in the table of docs/uppy.md")
         place = {"name": name, "in": "query", "description": described, "schema": told}
         if told.get("type") == "object":
             yield {**place, "style": "deepObject", "explode": True}
