@@ -276,13 +276,19 @@ MUTANTS = (
         "G13",
         "the link does not sign the size",
         "contract/test_upscayl_upload.py::test_c_12_link_signs_the_length_and_never_the_type",
-        ((CORE + "storage.py", 'length = {} if size is None else {"ContentLength": size}', "length = {}"),),
+        (
+            (
+                CORE + "storage.py",
+                'else {"ContentLength": size}\n        return self._presign("put_object"',
+                'else {}\n        return self._presign("put_object"',
+            ),
+        ),
     ),
     Mutant(
         "G13",
         "the link is good for a day",
         "contract/test_upscayl_upload.py::test_ups_13_life_of_the_link_is_as_configured",
-        ((CORE + "storage.py", "ExpiresIn=max(1, seconds)", "ExpiresIn=86_400"),),
+        ((CORE + "storage.py", "**parameters}, ExpiresIn=max(1, seconds)", "**parameters}, ExpiresIn=86_400"),),
     ),
     Mutant(
         "G14",
@@ -342,7 +348,13 @@ MUTANTS = (
         "G19",
         "results are not deleted",
         Lab("happy"),
-        ((CLEANUP, "    services.storage.delete_many(key for row in rows for key in objects_of(row))\n", ""),),
+        (
+            (
+                CLEANUP,
+                'for row in rows for key in objects_of(row["account"]',
+                'for row in () for key in objects_of(row["account"]',
+            ),
+        ),
     ),
     Mutant(
         "G19",
@@ -362,8 +374,8 @@ MUTANTS = (
         "contract/test_upscayl_errors.py::test_ups_08_a_fault_tells_nothing_of_itself",
         (
             (
-                "functions/upscayl/errors.py",
-                '"INTERNAL_SERVER_ERROR", _always("An unexpected error occurred"))',
+                "functions/jsonapi/errors.py",
+                '"INTERNAL_SERVER_ERROR", always("An unexpected error occurred"))',
                 '"INTERNAL_SERVER_ERROR", str)',
             ),
         ),
