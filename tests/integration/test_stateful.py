@@ -118,8 +118,7 @@ class Deployment(RuleBasedStateMachine):
     @rule(pick=st.integers(0, 99), what=st.sampled_from(["result", "report", "internal", "garbage"]))
     def a_worker_writes_late(self, pick: int, what: str) -> None:
         """Any job that was ever handed out, by however many workers, as long as its links are good."""
-        job, _ = self.simulation.runs[pick % len(self.simulation.runs)]
-        self.simulation.write(job, what)
+        self.simulation.write(self.simulation.runs[pick % len(self.simulation.runs)].job, what)
 
     def settle(self) -> None:
         """Everything that is left alone ends by its deadline, and is gone after its time."""
