@@ -204,10 +204,10 @@ def result_arrived(services: Services, at: AttemptKey) -> bool:
             "height": header.height,
             "bytes": facts.size,
             "ended": now_ms,
-            # From when it was written: a late event must not promise it for longer than it is kept.
-            "expires": min(now_ms, facts.modified_ms) + services.settings.result_retention_ms,
             **({} if outcome is None else _told(outcome)),
         },
+        # From when it was written: a late event must not promise it for longer than it is kept.
+        sums={"expires": ("retention", min(now_ms, facts.modified_ms))},
         remove=("due_pk", "due_ms"),
     )
     count = Update(task_key(at.task), add={"left": -1, "done": 1})

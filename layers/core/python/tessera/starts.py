@@ -14,7 +14,7 @@ from boto3.dynamodb.conditions import Attr
 from botocore.exceptions import BotoCoreError, ClientError
 
 from tessera import credits, uploads
-from tessera.accounts import Credential, account_key, authenticate, next_window, window
+from tessera.accounts import Credential, account_key, authenticate, check, next_window, window
 from tessera.dispatch import FileRef
 from tessera.errors import InsufficientCredits, Invalid, RateLimited, Unauthorized, UnknownUpload
 from tessera.idempotency import Once
@@ -37,6 +37,7 @@ class Wanted(Row):
     """A file to start: its upload's id, the name by which the caller knows it, and that to save its result by."""
 
     upload: str
+    url: str = ""
     name: str
     original: str
 
@@ -46,6 +47,17 @@ class Wanted(Row):
         if key := parse_upload_key(name):
             return cls(upload=key[1], name=name, original=original or "upload")
         return cls(upload=uploads.upload_id(name), name=name, original=original or uploads.original_of(name) or name)
+
+
+@dataclass(frozen=True)
+class Terms:
+    """What an API settles for its tasks beside the recipe. `retention_ms` of the results: None for the deployment's.
+    `calls`: the kind of call that a start counts as, None where the edge has counted it. `memo`: at most 4 KB."""
+
+    dialect: str = ""
+    memo: str = ""
+    retention_ms: int | None = None
+    calls: str | None = "start"
 
 
 @dataclass(frozen=True)
@@ -63,6 +75,7 @@ class Start:
     max_pixels: int
     once: Once | None
     correlation: str
+    terms: Terms
     seen: Mapping[int, ObjectFacts]
     refused: Mapping[int, str]
 
@@ -78,6 +91,7 @@ def start(
     recipe: Recipe,
     once: Once | None = None,
     correlation: str = "",
+    terms: Terms = Terms(),
 ) -> int:
     """Takes the credits, makes the task and starts its files, whole or not at all; returns the task's id.
 
@@ -97,9 +111,10 @@ def start(
     now_ms = services.now_ms()
     settings = services.settings
     limit = min(settings.max_input_pixels, recipe.max_input_pixels(settings.max_output_pixels))
+    calls = window(services, who, terms.calls) if terms.calls else None
     attempt = Start(
-        who, wanted, recipe, new_task_number(now_ms), now_ms, secrets.token_hex(8), window(services, who, "start"),
-        limit, once, correlation, seen={}, refused={},
+        who, wanted, recipe, new_task_number(now_ms), now_ms, secrets.token_hex(8), calls, limit, once, correlation,
+        terms, seen={}, refused={},
     )  # fmt: skip
     for _ in range(START_TRIES):
         writes = _writes(services, attempt)
@@ -113,7 +128,8 @@ def start(
             if task_row and task_row["nonce"] == attempt.nonce:
                 break  # written by a call whose answer was lost
             if once and (first := once.recall(failed.failures.get(len(writes) - 1), now_ms)):
-                authenticate(services, who, "start")  # nothing of this transaction was written, nor its call counted
+                # nothing of this transaction was written, nor its call counted
+                authenticate(services, who, terms.calls) if terms.calls else check(services, who)
                 return int(first["task"])
             attempt = _learn(services, attempt, failed.failures)
     else:
@@ -145,6 +161,8 @@ def repeated(services: Services, who: Credential, once: Once) -> int | None:
 def _writes(services: Services, start: Start) -> list[Put | Update]:
     account, now_ms, settings = start.who.account, start.now_ms, services.settings
     deadline = now_ms + settings.task_deadline_ms
+    terms = start.terms
+    retention = settings.result_retention_ms if terms.retention_ms is None else terms.retention_ms
     calls = start.window
     caller = start.who.holds() if calls is None else start.who.holds() & calls.when()
     pay = Update(
@@ -156,14 +174,14 @@ def _writes(services: Services, start: Start) -> list[Put | Update]:
     task = Task(
         id=start.task, account=account, created=now_ms, recipe=start.recipe, total=len(start.wanted),
         left=len(start.wanted) - len(start.refused), failed=len(start.refused), held=start.held,
-        expires=deadline + settings.result_retention_ms, correlation=start.correlation,
+        expires=deadline + retention, correlation=start.correlation, dialect=terms.dialect, memo=terms.memo,
     )  # fmt: skip
     rows: list[Put | Update] = [pay, Put(task_item(task, start.nonce), new=True)]
     for nn, wanted in enumerate(start.wanted):
         file = File(
-            task=start.task, nn=nn, account=account, upload=wanted.upload, name=wanted.name, original=wanted.original,
-            recipe=start.recipe, created=now_ms, deadline=deadline, correlation=start.correlation,
-            holds=nn not in start.refused,
+            task=start.task, nn=nn, account=account, upload=wanted.upload, url=wanted.url, name=wanted.name,
+            original=wanted.original, recipe=start.recipe, created=now_ms, deadline=deadline, retention=retention,
+            correlation=start.correlation, holds=nn not in start.refused,
         )  # fmt: skip
         if nn in start.refused:
             failed = {"state": "failed", "error": start.refused[nn], "ended": now_ms}

@@ -1,10 +1,10 @@
 """The bucket: its key layout, pre-signed links, and the few object calls that functions make.
 
     uploads/<slot>/<account>/<upload>             what a caller sent; slot: when its link was issued, see uploads.py
-    results/<account>/<task>/<nn>/<attempt>       what a worker made; its ObjectCreated event completes the file
-    thumbnails/<account>/<task>/<nn>/<attempt>
-    reports/<account>/<task>/<nn>/<attempt>.json  progress, then the outcome
-    failures/<account>/<task>/<nn>/<attempt>.json its ObjectCreated event fails the attempt
+    results/<task>/<account>/<nn>/<attempt>       what a worker made; its ObjectCreated event completes the file
+    thumbnails/<task>/<account>/<nn>/<attempt>
+    reports/<task>/<account>/<nn>/<attempt>.json  progress, then the outcome
+    failures/<task>/<account>/<nn>/<attempt>.json its ObjectCreated event fails the attempt
 
 Keys hold ids only; names of files live in rows. Pre-signing is local arithmetic and calls nobody.
 """
@@ -20,6 +20,8 @@ from urllib.parse import quote
 
 from botocore.exceptions import ClientError
 
+from tessera import ids
+
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
@@ -31,7 +33,8 @@ MISSING = {"404", "NoSuchKey", "NotFound"}
 UPLOADS = "uploads/"
 UPLOAD_KEY = re.compile(UPLOADS + r"(?P<slot>[0-9a-f])/(?P<account>[0-9a-f]+)/(?P<upload>(?P=slot)[0-9a-f]+)")
 ATTEMPT_KEY = re.compile(
-    r"(?P<kind>results|failures|reports|thumbnails)/(?P<account>[0-9a-f]+)/(?P<task>\d+)/(?P<nn>\d+)/(?P<attempt>\d+)(\.json)?"
+    r"(?P<kind>results|failures|reports|thumbnails)/(?P<task>[0-9a-f]{2}/[0-9a-f]{2}/[0-9a-f]{2}/[0-9a-f]{2}/[0-9a-f-]{27})"
+    r"/(?P<account>[0-9a-f]+)/(?P<nn>\d+)/(?P<attempt>\d+)(\.json)?"
 )
 
 Kind = Literal["results", "thumbnails", "reports", "failures"]
@@ -47,17 +50,20 @@ class AttemptKey:
     attempt: int
 
     def key(self, kind: Kind) -> str:
+        """Begins with the task's UUID, whose first digits make four folders: clients of some services expect that."""
         suffix = ".json" if kind in ("reports", "failures") else ""
-        return f"{kind}/{self.account}/{self.task}/{self.nn:02d}/{self.attempt}{suffix}"
+        head, _, tail = ids.to_uuid(self.task).partition("-")
+        folders = "/".join(head[first : first + 2] for first in range(0, 8, 2))
+        return f"{kind}/{folders}/{tail}/{self.account}/{self.nn:02d}/{self.attempt}{suffix}"
 
     @classmethod
     def parse(cls, key: str) -> tuple[str, AttemptKey] | None:
         """(kind, attempt), or None for a key of another layout."""
         match = ATTEMPT_KEY.fullmatch(key)
-        if match is None:
+        task = ids.from_uuid(match["task"].replace("/", "", 3).replace("/", "-")) if match else None
+        if match is None or task is None:
             return None
-        attempt = cls(match["account"], int(match["task"]), int(match["nn"]), int(match["attempt"]))
-        return match["kind"], attempt
+        return match["kind"], cls(match["account"], task, int(match["nn"]), int(match["attempt"]))
 
 
 def upload_key(account: str, upload: str) -> str:

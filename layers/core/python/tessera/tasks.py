@@ -40,18 +40,21 @@ class Row(BaseModel):
 class File(Row):
     """One picture of a task. Times in ms; `width`, `height`, `bytes`, `format` are the result's.
 
-    `holds`: counts among the `uses` of its upload.
+    `retention`: how long the result is kept. `holds`: counts among the `uses` of its upload. `url`: where the source
+    was fetched from, empty for one that was sent here.
     """
 
     task: int
     nn: int
     account: str
     upload: str
+    url: str = ""
     name: str
     original: str
     recipe: Recipe
     created: int
     deadline: int
+    retention: int
     correlation: str = ""
     holds: bool = False
     state: FileState = "queued"
@@ -97,7 +100,8 @@ class File(Row):
 class Task(Row):
     """`held` credits were taken at the start, `refunded` of them went back.
 
-    `expires`: when its results are deleted; `deleted`: when its owner had that done before.
+    `expires`: when its results are deleted; `deleted`: when its owner had that done before. `dialect` and `memo` are
+    what the API that it was started by wants to find again: no other module reads them.
     """
 
     id: int
@@ -113,6 +117,8 @@ class Task(Row):
     refunded: int = 0
     expires: int
     correlation: str = ""
+    dialect: str = ""
+    memo: str = ""
     deleted: int | None = None
 
     @property
