@@ -5,6 +5,7 @@ python -m infra.admin --stack NAME grant KEY 50             more credits (fewer 
 python -m infra.admin --stack NAME revoke KEY               acts on the next call
 python -m infra.admin --stack NAME words KEY observed       fixes the status words of Upscayl's routes for a key
 python -m infra.admin --stack NAME reuse KEY off            whether repeats of its account are answered from storage
+python -m infra.admin --stack NAME quota KEY 1000           files a month for its account, at most; "none" for no such limit
 python -m infra.admin --stack NAME spend                    today's GPU jobs, the cap, and whether it is paused
 python -m infra.admin --stack NAME cap 500                  GPU jobs a day, at most
 python -m infra.admin --stack NAME pause                    no further job goes to a GPU; what is under way goes on
@@ -30,7 +31,7 @@ from typing import Any, Literal
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.append(str(ROOT / "layers/core/python"))  # the service is deployed, not installed
 
-from tessera import accounts, audit, budget, credits, ids, tasks  # noqa: E402
+from tessera import accounts, audit, budget, credits, ids, tasks, usage  # noqa: E402
 from tessera.errors import NotFound, TesseraError, Unauthorized  # noqa: E402
 from tessera.services import Services, build  # noqa: E402
 from tessera.settings import Settings  # noqa: E402
@@ -137,6 +138,9 @@ def run(services: Services, options: argparse.Namespace, outputs: Mapping[str, s
         accounts.revoke_key(services, options.key)
     elif options.command == "reuse":
         accounts.set_reuse(services, accounts.credential(services, options.key).account, options.reuse == "on")
+    elif options.command == "quota":
+        who = accounts.credential(services, options.key)
+        usage.set_quota(services, accounts.account_key(who.account), options.files)
     elif options.command == "show":
         return show(services, options.task)
     elif options.command == "audit":
@@ -175,6 +179,9 @@ def parser() -> argparse.ArgumentParser:
     reuse = commands.add_parser("reuse")
     reuse.add_argument("key")
     reuse.add_argument("reuse", choices=["on", "off"])
+    quota = commands.add_parser("quota")
+    quota.add_argument("key")
+    quota.add_argument("files", type=lambda text: None if text == "none" else int(text))
     for name in ("spend", "pause", "resume", "audit"):
         commands.add_parser(name)
     commands.add_parser("cap").add_argument("jobs", type=int)

@@ -69,7 +69,7 @@ CLAIMED_AGAIN = (
     (LIFECYCLE, "if not file.open or file.lease or file.attempt", "if file.attempt"),
     (LIFECYCLE, 'free & Attr("attempt").eq(file.attempt),', "None,"),
 )
-PAID_BACK = "services.table.transact(end, count, credits.give_back(file.account), back)"
+PAID_BACK = "services.table.transact(end, count, credits.give_back(file.account, file.task), back)"
 
 MUTANTS = (
     Mutant(
@@ -77,7 +77,7 @@ MUTANTS = (
         "the start charges outside of its transaction",
         Lab("happy"),
         (
-            (STARTS, 'add={"balance": -start.held, "tasks": 1}', 'add={"tasks": 1}'),
+            (STARTS, 'add={"balance": -start.held, start.month', "add={start.month"),
             (
                 STARTS,
                 "            services.table.transact(*writes)\n",
@@ -115,7 +115,7 @@ MUTANTS = (
         "the start does not ask for the balance",
         "integration/test_lifecycle.py::"
         "test_g2_a_hundred_parallel_starts_with_credit_for_one_make_one_task_and_one_charge",
-        ((STARTS, 'caller & Attr("balance").gte(start.held),', "caller,"),),
+        ((STARTS, 'caller & Attr("balance").gte(start.held) &', "caller &"),),
     ),
     Mutant(
         "G3",
@@ -384,7 +384,7 @@ MUTANTS = (
         "G23",
         "a limit is not a condition",
         "integration/test_ratelimit.py",
-        ((CORE + "ratelimit.py", "& Attr(self.count_name).lt(self.limit)", ""),),
+        ((CORE + "ratelimit.py", "& Attr(self.count_name).lt(self.limit.calls)", ""),),
     ),
     Mutant(
         "G24",

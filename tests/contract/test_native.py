@@ -321,6 +321,6 @@ def test_an_upload_whose_time_is_over_is_an_unknown_one(api: Native) -> None:
 @pytest.mark.parametrize("settings", [{"limit_profile": "strict"}])
 def test_the_kinds_are_counted(api: Native, settings: dict[str, Any]) -> None:
     limits = Settings(table="t", bucket="b", work_queue_url="q", **settings)
-    assert all(limits.hourly_limit(kind) for kind in ("upload", "change", "status", "start"))
+    assert all(limits.limit(kind) for kind in ("upload", "change", "status", "start"))
     codes = [api.ask(CANCEL, {"taskId": native.UNKNOWN_TASK})[0] for _ in range(101)]
     assert codes == [404] * 100 + [429]

@@ -14,11 +14,12 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from boto3.dynamodb.conditions import Attr, ConditionBase
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, model_validator
 
+from tessera import usage
 from tessera.errors import Invalid, NotFound, RateLimited, Unauthorized
 from tessera.ids import new_account_id
-from tessera.ratelimit import Window
+from tessera.ratelimit import Allowance, Window
 from tessera.table import ConditionFailed, Item, Key, Put, Update
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ POSSIBLE_KEY = re.compile(r"[\x21-\x7e]{1,256}")
 
 
 class Account(BaseModel):
-    """`tasks` counts the rows of the history."""
+    """`tasks` counts the rows of the history, `used` files by month; `quota`: of a month, where there is one."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
@@ -41,6 +42,17 @@ class Account(BaseModel):
     tasks: int = 0
     api_keys: Keys = {}
     reuse: bool | None = None
+    quota: int | None = None
+    used: dict[str, int] = {}
+
+    @model_validator(mode="before")
+    @classmethod
+    def _by_month(cls, row: Item) -> Item:
+        return {"used": {name: row[name] for name in row if name.startswith(usage.PREFIX)}} | row
+
+    def month(self, now_ms: int) -> usage.Usage:
+        """What the month of this moment has been used for."""
+        return usage.of({**self.used, "balance": self.balance, "quota": self.quota}, now_ms)
 
     def reuses(self, default: bool) -> bool:
         """Whether repeats are answered from storage; `default` is the deployment's."""
@@ -48,12 +60,13 @@ class Account(BaseModel):
 
 
 class Caller(BaseModel):
-    """Who calls: the account as it is after this call was counted."""
+    """Who calls: the account as it is after this call was counted; `allowance` where it was."""
 
     model_config = ConfigDict(frozen=True)
 
     account: Account
     key_hash: str
+    allowance: Allowance | None = None
 
 
 class Credential(BaseModel):
@@ -98,12 +111,12 @@ def credential(services: Services, key: str) -> Credential:
 
 def window(services: Services, who: Credential, kind: str) -> Window | None:
     """The rate-limit window of a kind of call, None where it is not counted."""
-    limit = services.settings.hourly_limit(kind)
+    limit = services.settings.limit(kind)
     return None if limit is None else Window.of(kind, who.key_hash, limit, services.now_ms())
 
 
 def authenticate(services: Services, who: Credential, kind: str) -> Caller:
-    """Checks the key and counts the call, in one AWS call but for the first of an hour.
+    """Checks the key and counts the call, in one AWS call but for the first of a window.
 
     Raises Unauthorized or RateLimited.
     """
@@ -117,7 +130,8 @@ def authenticate(services: Services, who: Credential, kind: str) -> Caller:
         except ConditionFailed as failed:
             count = next_window(who, count, failed.item, services.now_ms())
         else:
-            return Caller(account=Account.model_validate(row), key_hash=who.key_hash)
+            left = count.allowance(row, services.now_ms())
+            return Caller(account=Account.model_validate(row), key_hash=who.key_hash, allowance=left)
     raise RateLimited(1)  # other calls of this key were faster every time
 
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from boto3.dynamodb.conditions import Attr
 
+from tessera import ids, usage
 from tessera.accounts import Account, account_key
 from tessera.errors import InsufficientCredits, Invalid, NotFound
 from tessera.table import Key, Put, TransactionFailed, Update
@@ -44,9 +45,9 @@ def refund(account: str, task: int, nn: int, now_ms: int) -> Put:
     return entry(account, f"{task}#{nn:02d}", "refund", PRICE, now_ms, task=task, file=nn)
 
 
-def give_back(account: str, files: int = 1) -> Update:
-    """The balance's side of the refunds of so many files."""
-    return Update(account_key(account), add={"balance": PRICE * files})
+def give_back(account: str, task: int, files: int = 1) -> Update:
+    """The account's side of the refunds of so many files of a task."""
+    return Update(account_key(account), add={"balance": PRICE * files, usage.counter(ids.created_ms(task)): -files})
 
 
 def require(account: Account, files: int) -> None:

@@ -4,6 +4,7 @@
     |- Unauthorized            no key, an unknown one or a revoked one
     |- RateLimited             retry_after (s)
     |- InsufficientCredits     needed, balance
+    |  `- QuotaReached         the same, of the month's quota
     |- NotFound                unknown, expired and foreign alike: the answer never tells which
     |- IdempotencyConflict     the Idempotency-Key belongs to another request
     `- Refused                 the caller has to change the request
@@ -41,6 +42,10 @@ class InsufficientCredits(TesseraError):
         super().__init__(f"{needed} needed, {balance} left")
         self.needed = needed
         self.balance = balance
+
+
+class QuotaReached(InsufficientCredits):
+    pass
 
 
 class NotFound(TesseraError):

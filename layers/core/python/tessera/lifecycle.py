@@ -267,7 +267,7 @@ def fail(services: Services, file: File, attempt: int | None, error: JobError) -
     back = credits.refund(file.account, file.task, file.nn, now_ms)
     file.is_the_subject()
     try:
-        services.table.transact(end, count, credits.give_back(file.account), back)
+        services.table.transact(end, count, credits.give_back(file.account, file.task), back)
     except TransactionFailed:  # it has ended meanwhile
         return
     logger.warning("file failed", code=error.code)
@@ -301,7 +301,7 @@ def _cancellation(services: Services, task: Task, files: Sequence[File]) -> Iter
     """At most 98 writes: two for each of MAX_FILES, and two."""
     now_ms, refunded = services.now_ms(), credits.PRICE * len(files)
     yield Update(task_key(task.id), add={"left": -len(files), "cancelled": len(files), "refunded": refunded})
-    yield credits.give_back(task.account, len(files))
+    yield credits.give_back(task.account, task.id, len(files))
     for file in files:
         called = file.state == "running"  # so that the watchdog has a last look at it
         yield Update(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict
 
@@ -15,11 +15,37 @@ MEGA = 1_000_000
 
 PREFIX = "TESSERA_"
 
-HOURLY_LIMITS: dict[str, dict[str, int]] = {
-    # Upscayl's x-rateLimit values, and the same kinds a hundred times as high: real clients poll a status up to
-    # twice a second, which the documented 100 an hour would cut off within a task or two, so there it is not counted.
-    "strict": {"upload": 100, "history": 100, "status": 100, "start": 50, "complete": 50, "change": 100},
-    "default": {"upload": 10_000, "history": 10_000, "start": 5_000, "complete": 5_000, "change": 10_000},
+
+class Limit(NamedTuple):
+    """So many calls in each interval of so many milliseconds; intervals begin with the Unix epoch."""
+
+    calls: int
+    interval_ms: int
+
+
+# By profile and kind of call. Hourly kinds: as documented by the first service spoken here, and a hundred times as high:
+# real clients poll a status up to twice a second, which the documented 100 an hour would cut off within a task or two,
+# so there it is not counted. `quarter` and `minute` are every call of an API that counts so; the latter's number is ours.
+LIMITS: dict[str, dict[str, Limit]] = {
+    "strict": {
+        "upload": Limit(100, HOURS),
+        "history": Limit(100, HOURS),
+        "status": Limit(100, HOURS),
+        "start": Limit(50, HOURS),
+        "complete": Limit(50, HOURS),
+        "change": Limit(100, HOURS),
+        "quarter": Limit(100_000, 15 * MINUTES),
+        "minute": Limit(60, MINUTES),
+    },
+    "default": {
+        "upload": Limit(10_000, HOURS),
+        "history": Limit(10_000, HOURS),
+        "start": Limit(5_000, HOURS),
+        "complete": Limit(5_000, HOURS),
+        "change": Limit(10_000, HOURS),
+        "quarter": Limit(100_000, 15 * MINUTES),
+        "minute": Limit(600, MINUTES),
+    },
 }
 
 
@@ -102,6 +128,6 @@ class Settings(BaseModel):
     def max_output_pixels(self) -> int:
         return int(self.max_output_megapixels * MEGA)
 
-    def hourly_limit(self, kind: str) -> int | None:
-        """Calls per key and clock hour, or None where they are not counted."""
-        return HOURLY_LIMITS[self.limit_profile].get(kind)
+    def limit(self, kind: str) -> Limit | None:
+        """On calls of one key, or None where they are not counted."""
+        return LIMITS[self.limit_profile].get(kind)

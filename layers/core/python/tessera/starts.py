@@ -13,12 +13,11 @@ from typing import TYPE_CHECKING
 from boto3.dynamodb.conditions import Attr
 from botocore.exceptions import BotoCoreError, ClientError
 
-from tessera import credits, uploads
+from tessera import credits, ids, uploads, usage
 from tessera.accounts import Credential, account_key, authenticate, check, next_window, window
 from tessera.dispatch import FileRef
 from tessera.errors import InsufficientCredits, Invalid, RateLimited, Unauthorized, UnknownUpload
 from tessera.idempotency import Once
-from tessera.ids import new_task_number
 from tessera.metrics import Metric, emit
 from tessera.observability import about, logger
 from tessera.ratelimit import Window
@@ -76,12 +75,22 @@ class Start:
     once: Once | None
     correlation: str
     terms: Terms
+    quota: int | None
     seen: Mapping[int, ObjectFacts]
     refused: Mapping[int, str]
 
     @property
+    def files(self) -> int:
+        """Those that cost something."""
+        return len(self.wanted) - len(self.refused)
+
+    @property
     def held(self) -> int:
-        return credits.PRICE * (len(self.wanted) - len(self.refused))
+        return credits.PRICE * self.files
+
+    @property
+    def month(self) -> str:
+        return usage.counter(ids.created_ms(self.task))
 
 
 def start(
@@ -113,8 +122,8 @@ def start(
     limit = min(settings.max_input_pixels, recipe.max_input_pixels(settings.max_output_pixels))
     calls = window(services, who, terms.calls) if terms.calls else None
     attempt = Start(
-        who, wanted, recipe, new_task_number(now_ms), now_ms, secrets.token_hex(8), calls, limit, once, correlation,
-        terms, seen={}, refused={},
+        who, wanted, recipe, ids.new_task_number(now_ms), now_ms, secrets.token_hex(8), calls, limit, once, correlation,
+        terms, quota=None, seen={}, refused={},
     )  # fmt: skip
     for _ in range(START_TRIES):
         writes = _writes(services, attempt)
@@ -167,13 +176,13 @@ def _writes(services: Services, start: Start) -> list[Put | Update]:
     caller = start.who.holds() if calls is None else start.who.holds() & calls.when()
     pay = Update(
         account_key(account),
-        caller & Attr("balance").gte(start.held),
+        caller & Attr("balance").gte(start.held) & usage.room(start.quota, start.month, start.files),
         set=calls.set() if calls else {},
-        add={"balance": -start.held, "tasks": 1} | (calls.add() if calls else {}),
+        add={"balance": -start.held, start.month: start.files, "tasks": 1} | (calls.add() if calls else {}),
     )
     task = Task(
         id=start.task, account=account, created=now_ms, recipe=start.recipe, total=len(start.wanted),
-        left=len(start.wanted) - len(start.refused), failed=len(start.refused), held=start.held,
+        left=start.files, failed=len(start.refused), held=start.held,
         expires=deadline + retention, correlation=start.correlation, dialect=terms.dialect, memo=terms.memo,
     )  # fmt: skip
     rows: list[Put | Update] = [pay, Put(task_item(task, start.nonce), new=True)]
@@ -204,8 +213,9 @@ def _learn(services: Services, start: Start, failures: Mapping[int, Item | None]
     learnt = start
     if 0 in failures:
         learnt = replace(learnt, window=_window_after(services, start, failures[0]))
+        learnt = replace(learnt, quota=usage.require(failures[0] or {}, learnt.month, learnt.files))
     if 1 in failures:
-        learnt = replace(learnt, task=new_task_number(services.now_ms()))
+        learnt = replace(learnt, task=ids.new_task_number(services.now_ms()))
     position = 2
     for nn, wanted in enumerate(start.wanted):
         upload_position = position + 1
