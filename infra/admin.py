@@ -5,7 +5,7 @@ python -m infra.admin --stack NAME grant KEY 50             more credits (fewer 
 python -m infra.admin --stack NAME revoke KEY               acts on the next call
 python -m infra.admin --stack NAME words KEY observed       fixes the status words of Upscayl's routes for a key
 python -m infra.admin --stack NAME reuse KEY off            whether repeats of its account are answered from storage
-python -m infra.admin --stack NAME quota KEY 1000           files a month for its account, at most; "none" for no such limit
+python -m infra.admin --stack NAME quota KEY 1000           files a month for its account, at most, or "none"
 python -m infra.admin --stack NAME spend                    today's GPU jobs, the cap, and whether it is paused
 python -m infra.admin --stack NAME cap 500                  GPU jobs a day, at most
 python -m infra.admin --stack NAME pause                    no further job goes to a GPU; what is under way goes on

@@ -23,9 +23,9 @@ class Limit(NamedTuple):
     interval_ms: int
 
 
-# By profile and kind of call. Hourly kinds: as documented by the first service spoken here, and a hundred times as high:
-# real clients poll a status up to twice a second, which the documented 100 an hour would cut off within a task or two,
-# so there it is not counted. `quarter` and `minute` are every call of an API that counts so; the latter's number is ours.
+# By profile and kind of call. Those of an hour: as documented by the first service spoken here, and a hundred times as
+# high, since real clients poll a status up to twice a second, which the documented 100 an hour would cut off within a
+# task or two; so there it is not counted. `quarter` and `minute`: every call of an API that counts so; the 600 are ours.
 LIMITS: dict[str, dict[str, Limit]] = {
     "strict": {
         "upload": Limit(100, HOURS),
