@@ -8,6 +8,7 @@
     |- NotFound                unknown, expired and foreign alike: the answer never tells which
     |- IdempotencyConflict     the Idempotency-Key belongs to another request
     `- Refused                 the caller has to change the request
+       |- PlainHttp            the call did not come by TLS
        |- Invalid              reason
        |- MissingFields        names
        |- UnsupportedType
@@ -57,6 +58,10 @@ class IdempotencyConflict(TesseraError):
 
 
 class Refused(TesseraError):
+    pass
+
+
+class PlainHttp(Refused):
     pass
 
 

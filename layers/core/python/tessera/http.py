@@ -12,13 +12,15 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from ipaddress import ip_address
 from typing import Any, NoReturn
 
 from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import create_form_parser, parse_options_header
 
-from tessera.errors import BodyTooLarge, Invalid
+from tessera.errors import BodyTooLarge, Invalid, PlainHttp
 from tessera.redaction import redacted
+from tessera.settings import Settings
 
 MAX_BODY = 4_400_000  # bytes: in base64 just below Lambda's 6 MB, with room for the rest of the event
 MAX_FORM_PARTS = 1000
@@ -68,6 +70,14 @@ def correlation_id(event: Mapping[str, Any]) -> str:
 def header(event: Mapping[str, Any], name: str) -> str:
     """A request header by its lower-case name, empty where it is not sent."""
     return str((event.get("headers") or {}).get(name) or "")
+
+
+def require_tls(event: Mapping[str, Any], settings: Settings) -> None:
+    """For APIs that promise to refuse plain HTTP; on this machine itself it does no harm. Raises PlainHttp."""
+    source = event["requestContext"]["http"]["sourceIp"]
+    plain = header(event, "x-forwarded-proto").lower() == "http" and not ip_address(source).is_loopback
+    if plain and not settings.allow_http:
+        raise PlainHttp
 
 
 def body(event: Mapping[str, Any]) -> bytes:

@@ -78,6 +78,8 @@ class Settings(BaseModel):
     task_deadline_seconds: int = 1800
     lease_seconds: int = 300
     limit_profile: Literal["default", "strict"] = "default"
+    allow_http: bool = False
+    """Takes calls over plain HTTP where an API refuses them: behind a proxy that ends TLS and says so differently."""
     max_input_megapixels: float = 64
     max_output_megapixels: float = 144
     part_threshold_bytes: int = 32 * 1024 * 1024

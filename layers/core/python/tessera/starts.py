@@ -155,15 +155,17 @@ def start(
     return attempt.task
 
 
-def repeated(services: Services, who: Credential, once: Once) -> int | None:
+def repeated(services: Services, who: Credential, once: Once, counted: bool = False) -> int | None:
     """The task that an earlier request of the same kind has started. For edges that would store files first.
+    `counted`: the edge has checked the key and counted the call.
 
     Raises Unauthorized, RateLimited, IdempotencyConflict.
     """
     first = once.recall(services.table.get(once.key), services.now_ms())
     if first is None:
         return None
-    authenticate(services, who, "start")
+    if not counted:
+        authenticate(services, who, "start")
     return int(first["task"])
 
 
