@@ -198,9 +198,13 @@ class Sharpen(Operation):
 
 
 class EnhanceFace(Operation):
-    """Restore faces. Where no face model is installed the outcome says so in its notes."""
+    """Restore faces, and lay `strength` of what was restored over what was there.
+
+    Where no face model is installed the outcome says so in its notes.
+    """
 
     op: Literal["enhance_face"] = "enhance_face"
+    strength: Share = 1.0
 
 
 class Encode(Operation):
