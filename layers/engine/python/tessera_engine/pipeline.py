@@ -116,7 +116,10 @@ def carry_out(
     encoded = BytesIO()
     recorded = facts.Recorded(sink or encoded)
     tools = Tools(stand_in, meter.add, cast(BinaryIO, recorded), memory)
-    work = Work(picture, origin=Origin.of(picture), notes=notes)
+    quality = read.quality if read else None
+    work = Work(
+        picture, origin=Origin.of(picture), notes=notes, quality=quality, stored=(picture.width, picture.height)
+    )
     for operation in steps.shared(recipe, picture.width, picture.height, stand_in):
         work = STEPS[type(operation)](work, operation, tools)
     work = steps.finish(work)

@@ -55,6 +55,8 @@ class Work:
     runs: tuple[Run, ...] = ()
     notes: tuple[str, ...] = ()
     scores: Scores = field(default_factory=Scores)  # of the last enlargement
+    quality: int | None = None  # of the JPEG that was read
+    stored: Size = (0, 0)  # of the picture that was read, upright
     made_of: tuple[Raster, Picture] | None = None  # the last enlargement, and the picture that it was made of
 
 
@@ -135,7 +137,9 @@ def crop(work: Work, options: Crop, tools: Tools) -> Work:
 
 def denoise(work: Work, options: Denoise, tools: Tools) -> Work:
     source = measurable(work)
-    return replace(source, raster=noise.denoised(source.raster, options.strength, tools.done))
+    quality = work.quality if (work.raster.width, work.raster.height) == work.stored else None
+    raster = noise.denoised(source.raster, options.strength, tools.done, artifacts=options.artifacts, quality=quality)
+    return replace(source, raster=raster)
 
 
 def low_light(work: Work, options: LowLight, tools: Tools) -> Work:
