@@ -16,6 +16,7 @@ SECONDS, MINUTES = 1, 60
 HERE = Path(__file__).parent
 MODELS = "/models"
 STAND_IN: Any = os.environ.get("TESSERA_STAND_IN", "refuse")  # allow: for a machine without the networks
+FACES = os.environ.get("TESSERA_FACES", "none")  # installed: what restores faces too; infra/modal.md has its licence
 PACKAGES = (  # the groups `engine` and `torch` of pyproject.toml; a unit test keeps them equal
     "isal==1.9.1",
     "numpy==2.4.6",
@@ -42,7 +43,8 @@ def pull_weights() -> None:
     """Runs while the image is built, which stops where a file's size or SHA-256 is not the pinned one."""
     from tessera_engine import catalogue, pull
 
-    for file in catalogue.FILES.values():
+    faces = catalogue.FACES.values() if FACES == "installed" else ()
+    for file in (*catalogue.FILES.values(), *faces):
         pull.Puller(Path(MODELS)).pull(file)
 
 
@@ -52,6 +54,7 @@ image = (
     modal.Image.debian_slim("3.11")
     .uv_pip_install(*PACKAGES)
     .add_local_dir(engine, "/root/tessera_engine", copy=True, ignore=all_but(*PULLING))
+    .env({"TESSERA_FACES": FACES})  # it says which weights
     .run_function(pull_weights)  # before the engine's code, which changes more often than the weights
     .env({"TESSERA_MODELS": MODELS, "TESSERA_STAND_IN": "refuse"})
     .add_local_dir(core, "/root/tessera", ignore=all_but(*SHARED))
@@ -79,6 +82,8 @@ class Upscaler:
         if STAND_IN == "refuse":
             for file in catalogue.FILES.values():
                 models.checked(file)
+            for file in catalogue.FACES.values() if FACES == "installed" else ():
+                catalogue.read(file)
             importlib.import_module("tessera_engine.backends.torch")
 
     @modal.enter(snap=False)

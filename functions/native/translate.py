@@ -99,7 +99,9 @@ def to_models(settings: Settings) -> schemas.Models:
         formats=tuple(_format(settings, facts) for facts in catalogue.FORMATS),
         operations=schemas.Operations(
             denoise=schemas.Denoising(),
-            enhanceFace=schemas.FaceEnhancement(available=False, reason=catalogue.NO_FACES),
+            enhanceFace=schemas.FaceEnhancement(
+                available=settings.faces == "installed", reason=catalogue.no_faces(settings)
+            ),
             metadata=schemas.Metadata(values=get_args(MetadataPolicy), default="safe"),
         ),
     )

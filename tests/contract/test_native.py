@@ -100,6 +100,11 @@ def test_the_models_of_a_deployment_without_gpu(api: Native) -> None:
     assert told["operations"]["metadata"] == {"values": ["safe", "keep", "strip"], "default": "safe"}
 
 
+@pytest.mark.parametrize("settings", [{"faces": "installed"}])
+def test_models_say_where_faces_are_restored(api: Native) -> None:
+    assert api.get(MODELS)["operations"]["enhanceFace"] == {"available": True, "reason": None}
+
+
 @pytest.mark.parametrize("settings", [{"networks": "public", "stand_in": "refuse"}])
 def test_the_models_of_a_deployment_with_the_public_ones(api: Native) -> None:
     models = api.get(MODELS)["models"]

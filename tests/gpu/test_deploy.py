@@ -77,6 +77,7 @@ def test_the_weights_are_fetched_while_the_image_is_built(deployed: Deployed) ->
     lines = [line for image in deployed.images for line in image.image.dockerfile_commands]
     assert "ENV TESSERA_STAND_IN=refuse" in lines
     assert f"ENV TESSERA_MODELS={gpu_app.MODELS}" in lines
+    assert "ENV TESSERA_FACES=none" in lines  # its licence is for the operator to judge
 
 
 def test_only_what_a_worker_needs_is_uploaded_and_all_of_it(deployed: Deployed) -> None:
@@ -103,6 +104,17 @@ def test_a_wrong_byte_stops_the_image_s_build(tmp_path: Any, monkeypatch: pytest
         gpu_app.pull_weights()
     assert asked == [next(iter(catalogue.FILES.values())).path]
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(("faces", "more"), [("none", set()), ("installed", set(catalogue.FACES))])
+def test_what_restores_faces_is_fetched_where_the_operator_says_so(
+    faces: str, more: set[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+    monkeypatch.setattr(gpu_app, "FACES", faces)
+    monkeypatch.setattr(pull.Puller, "pull", lambda _, file: asked.append(file.name))
+    gpu_app.pull_weights()
+    assert set(asked) == set(catalogue.FILES) | more
 
 
 @pytest.fixture

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 from botocore.exceptions import EndpointConnectionError
-from tessera import accounts, cleanup, ids, lifecycle, uploads
+from tessera import accounts, cleanup, ids, lifecycle, tasks, uploads
 from tessera.dispatch import FileRef
-from tessera.job import Job, Outcome, Report
+from tessera.job import Job, Outcome, Picture, Report
 from tessera.storage import AttemptKey, upload_key
 
 from infra import admin
@@ -125,6 +125,32 @@ def test_what_stood_in_is_shown_again_only_where_the_engine_says_what_is_install
     world.result_event(result)
     assert not file_of(world, key, task)["standIn"]
     assert file_of(world, key, repeat(world, key))["cache"] == "hit"
+
+
+def test_sup_09_facts_are_kept_and_go_with_a_copy(world: World) -> None:
+    key = world.account()
+    task = start(world, key)
+    (job,) = world.dispatch_all()
+    result = world.work(job, event=False)
+    facts = Picture(
+        format="png",
+        width=8,
+        height=6,
+        bytes=99,
+        sha1="0" * 40,
+        colorspace="gray",
+        depth=16,
+        interlaced=True,
+        alpha=False,
+    )
+    told = Outcome(status="done", source=facts, result=facts.model_copy(update={"format": "jpeg", "quality": 92}))
+    world.services.storage.write(key_of(job.report_url), Report(progress=1, outcome=told).model_dump_json().encode())
+    world.result_event(result)
+    for done in (task, repeat(world, key)):
+        (file,) = tasks.get(
+            world.services, accounts.credential(world.services, key).account, ids.from_uuid(done) or 0
+        ).files
+        assert (file.source, file.result) == (told.source, told.result)
 
 
 def test_another_account_is_never_shown_a_result(world: World) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -178,3 +179,27 @@ def test_hues_stay_when_sharpened(photo: Pixels) -> None:
     result = sharpen.sharpened(Picture(photo), 1.0, 1.5, 0.0, quiet).whole().pixels.astype(int)
     moved = (result - photo)[((result > 0) & (result < 255)).all(axis=2)]
     assert np.ptp(moved, axis=1).max() <= 1
+
+
+@pytest.mark.parametrize("quality", [30, 50, 70, 85, 90])
+def test_le_07_artifacts_of_a_jpeg_are_removed_by_the_quality_its_file_tells(quality: int, photo: Pixels) -> None:
+    """No noise is found in such a file: the coefficients that would show it are gone."""
+    small = np.asarray(Image.fromarray(photo).reduce(2))  # the photo is a JPEG itself
+    coded = BytesIO()
+    Image.fromarray(small).save(coded, "jpeg", quality=quality)
+    with Image.open(coded) as image:
+        source = from_image(image.convert("RGB"))
+    assert denoise.denoised(source, 100, quiet) is source
+    clean = denoise.denoised(source, 100, quiet, artifacts=1, quality=quality).whole().pixels
+    half = denoise.denoised(source, 100, quiet, artifacts=0.5, quality=quality).whole().pixels
+    assert psnr(clean, small) > psnr(source.pixels, small) + 0.05
+    assert np.abs(half - (source.pixels.astype(float) + clean) / 2).max() <= 1
+    assert denoise.denoised(source, 100, quiet, artifacts=1, quality=None) is source
+
+
+def test_a_good_jpeg_and_more_noise_than_artifacts_are_left_to_what_is_measured(photo: Pixels) -> None:
+    source = Picture(photo)
+    assert denoise.denoised(source, 100, quiet, artifacts=1, quality=95).whole().pixels is photo
+    loud = Picture(noisy(photo, 25))
+    measured, both = (denoise.denoised(loud, 100, quiet, artifacts=share, quality=85) for share in (0, 1))
+    assert (measured.whole().pixels == both.whole().pixels).all()

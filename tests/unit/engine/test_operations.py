@@ -5,6 +5,8 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Callable
+from io import BytesIO
+from itertools import permutations
 from pathlib import Path
 from typing import Any
 
@@ -26,9 +28,11 @@ from tessera.recipe import (
     Tone,
     Upscale,
 )
-from tessera_engine import models, pipeline, sandbox, steps
+from tessera_engine import header, models, pipeline, sandbox, steps
 from tessera_engine.errors import Misfit, TooLate
 from tessera_engine.pipeline import Product
+
+from tests.unit.engine import deepfiles
 
 Scene = Callable[..., NDArray[np.uint8]]
 MakeFile = Callable[..., bytes]
@@ -206,3 +210,81 @@ def test_what_the_source_says_comes_through_every_operation(
     )
     product = carry_out(source, *changes, Resize(width=100), PNG)
     assert open_file(product.encoded).getexif()[ExifTags.Base.Copyright] == "A. Author"
+
+
+ENHANCING: tuple[AnyOperation, ...] = (
+    Denoise(strength=80, artifacts=0.5),
+    Upscale(model=M, width=150, height=150),
+    LowLight(),
+    Tone(levels=0.5, balance=1),
+)
+PRINT = Encode(format="jpeg", quality=75, dpi=300)
+
+
+@pytest.mark.parametrize("order", list(permutations(ENHANCING)), ids=lambda order: "-".join(step.op for step in order))
+def test_le_12_in_any_order(order: tuple[AnyOperation, ...], make_scene: Scene, make_file: MakeFile) -> None:
+    source = make_file(Image.fromarray(make_scene(90, 60) // 3), "bmp")
+    product = carry_out(source, *order, Thumbnail(side=32), PRINT, formats=header.ALL)
+    assert (product.width, product.height) == (150, 100) and product.thumbnail and product.notes == ()
+    assert product.written is not None and (product.written.quality, product.written.colorspace) == (75, "srgb")
+    with Image.open(BytesIO(product.encoded)) as image:
+        assert image.info["dpi"] == (300, 300)
+        assert np.asarray(image).mean() > 1.2 * (make_scene(90, 60) // 3).mean()  # it was dark
+
+
+def sources(scene: NDArray[np.uint8], make_file: MakeFile) -> dict[str, bytes]:
+    """A dark picture in the formats and kinds of colour that pictures come in."""
+    image = Image.fromarray(scene // 3)
+    return {
+        "jpeg": make_file(image, "jpeg", quality=40),
+        "cmyk jpeg": make_file(image.convert("CMYK"), "jpeg"),
+        "tiff": make_file(image, "tiff", compression="tiff_lzw"),
+        "grey tiff": make_file(image.convert("L"), "tiff"),
+        "cmyk tiff": make_file(image.convert("CMYK"), "tiff"),
+        "bmp": make_file(image, "bmp"),
+        "palette bmp": make_file(image.quantize(64), "bmp"),
+        "gif": make_file(image, "gif"),
+        "webp": make_file(image, "webp"),
+        "16 bits": deepfiles.png((scene // 3).astype(np.uint16) * 257),
+        "16 bits tiff": deepfiles.tiff((scene // 3).astype(np.uint16) * 257),
+        "alpha": make_file(Image.merge("RGBA", (*image.split(), image.getchannel("R").point(lambda x: 3 * x))), "png"),
+    }
+
+
+@pytest.mark.parametrize("target", ["jpeg", "png", "tiff", "webp", "avif"])
+def test_le_35_whatever_a_picture_comes_in(target: Any, make_scene: Scene, make_file: MakeFile) -> None:
+    for kind, source in sources(make_scene(60, 40), make_file).items():
+        encode = Encode(format=target, dpi=300)
+        product = carry_out(source, *ENHANCING, Thumbnail(side=16), encode, formats=header.ALL)
+        assert (product.width, product.height) == (150, 100), kind
+        assert product.read is not None and product.written is not None, kind
+        assert product.written.colorspace == ("gray" if "grey" in kind and target != "webp" else "srgb"), kind
+        assert product.written.depth == (16 if "16" in kind and target in ("png", "tiff") else 8), kind
+        assert product.written.alpha == (kind == "alpha" and target != "jpeg"), kind
+
+
+@pytest.mark.parametrize(
+    ("box", "size"),
+    [
+        ((45, 45), (45, 30)),
+        ((90, 60), (90, 60)),
+        ((91, 1000), (91, 61)),
+        ((300, 60), (90, 60)),
+        ((None, 240), (360, 240)),
+    ],
+)
+def test_le_05_the_aspect_stays(box: tuple[int | None, int], size: tuple[int, int], source: bytes) -> None:
+    product = carry_out(source, Denoise(), Upscale(model=M, width=box[0], height=box[1]), LowLight(), PRINT)
+    assert (product.width, product.height) == size
+
+
+def test_le_07_artifacts_count_at_the_size_that_was_stored(make_scene: Scene, make_file: MakeFile) -> None:
+    soft = Image.fromarray(make_scene(90, 60)).resize((180, 120), Image.Resampling.BICUBIC)
+    coded = make_file(soft, "jpeg", quality=30)
+    none, some = (carry_out(coded, Denoise(artifacts=share), PNG).encoded for share in (0, 1))
+    assert none != some
+    smaller = Resize(width=90)
+    late, never = (carry_out(coded, smaller, Denoise(artifacts=share), PNG).encoded for share in (1, 0))
+    assert late == never
+    lossless = make_file(soft, "png")
+    assert carry_out(lossless, Denoise(artifacts=1), PNG).encoded == carry_out(lossless, Denoise(), PNG).encoded

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from tessera.job import Limits
 from tessera.recipe import AnyOperation, Encode, EnhanceFace, Operation, Recipe, Thumbnail, Upscale
-from tessera_engine import models, pipeline, sandbox, steps
+from tessera_engine import faces, models, pipeline, sandbox, steps
 from tessera_engine.errors import CorruptImage, ModelUnavailable, TooManyPixels, UnsupportedFormat
 from tessera_engine.header import probe
 from tessera_engine.pipeline import Product
@@ -58,7 +58,7 @@ def test_all_operations_together(make_scene: Scene, make_file: MakeFile, open_fi
     operations = (Upscale(model="quick-clear-4x", scale=4), EnhanceFace(), Encode(format="webp"), Thumbnail(side=64))
     product = carry_out(source, *operations, stand_in="allow", listener=told.append)
     assert (product.model, product.stand_in) == ("tessera-photo", True)
-    assert product.notes == (steps.NOTE_FACES,)
+    assert product.notes == (faces.NOTE_MISSING,)
     assert probe(product.encoded).format == probe(product.thumbnail).format == "webp"
     assert open_file(product.thumbnail).size == (64, 32)
     assert told[0] == 0 and told == sorted(told) and told[-1] == pytest.approx(0.9)

@@ -46,6 +46,21 @@ def test_other_bytes_never_get_the_name(puller: Puller, bucket: Any, body: bytes
     assert list(puller.directory.iterdir()) == []
 
 
+@pytest.mark.parametrize(("words", "wanted"), [(["faces"], catalogue.FACES), (["all"], catalogue.FILES)])
+def test_faces_are_fetched_by_name_only(
+    words: list[str],
+    wanted: dict[str, File],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    asked: list[str] = []
+    monkeypatch.setattr(Puller, "pull", lambda _, file: asked.append(file.name))
+    assert command.main(["models", "pull", *words, "--directory", str(tmp_path)]) == 0
+    assert asked == list(wanted)
+    assert ("non-commercial" in capsys.readouterr().err) == (words == ["faces"])
+
+
 def test_a_wrong_file_is_replaced_and_kept_until_then(puller: Puller, bucket: Any) -> None:
     puller.directory.mkdir()
     (puller.directory / "net.pth").write_bytes(b"old")
@@ -84,7 +99,7 @@ def test_verify_tells_wrong_files(two_files: list[File], tmp_path: Path, capsys:
     assert command.main(verify) == 0
     (tmp_path / "two.pth").write_bytes(b"2!!")
     assert command.main(verify) == 1
-    assert capsys.readouterr().out.splitlines()[-2:] == ["right    one.pth", "wrong    two.pth"]
+    assert capsys.readouterr().out.splitlines()[-4:-2] == ["right    one.pth", "wrong    two.pth"]
 
 
 def test_pull_goes_on_after_a_failure_and_tells_it(

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import hashlib
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -76,6 +77,18 @@ def test_thumbnail_report_and_last_the_result(bucket: Any, storage: Storage, mak
     assert outcome.seconds is not None and outcome.seconds > 0
     assert outcome.fidelity is not None and outcome.fidelity > 30
     assert outcome.seam is None  # one tile
+
+
+def test_sup_09_facts_of_both_files(
+    bucket: Any, storage: Storage, make_job: Callable[..., Job], make_scene: Scene, make_file: MakeFile
+) -> None:
+    bucket.objects["source"] = make_file(Image.fromarray(make_scene(30, 20)), "jpeg", progressive=True, quality=71)
+    outcome = worker.run(make_job(), storage=storage)
+    source, result = bucket.objects["source"], bucket.objects["result"]
+    assert outcome.source is not None and outcome.source.interlaced and outcome.source.quality == 71
+    assert (outcome.source.bytes, outcome.source.sha1) == (len(source), hashlib.sha1(source).hexdigest())
+    assert outcome.result is not None and (outcome.result.format, outcome.result.width) == ("webp", 120)
+    assert (outcome.result.bytes, outcome.result.sha1) == (len(result), hashlib.sha1(result).hexdigest())
 
 
 def test_running_twice_writes_the_same(bucket: Any, storage: Storage, make_job: Callable[..., Job]) -> None:

@@ -109,6 +109,11 @@ LOSSLESS_WEBP_PIXELS = 80_000_000
 NO_FACES = "No face model is installed: faces are enlarged like the rest, and the file's notes say so."
 
 
+def no_faces(settings: Settings) -> str | None:
+    """Why faces are not restored; None where they are."""
+    return None if settings.faces == "installed" else NO_FACES
+
+
 def default(settings: Settings) -> Network:
     """The network of a request that names none."""
     return X4PLUS if settings.networks == "public" else PHOTO

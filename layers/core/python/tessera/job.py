@@ -27,6 +27,15 @@ ErrorCode = Literal[
 ]
 
 
+FileFormat = Literal["jpeg", "png", "webp", "avif", "tiff", "bmp", "gif", "heic"]
+Colorspace = Literal[
+    "srgb",  # red, green and blue: those of sRGB, or without a word of others
+    "rgb",  # those of another colour profile, which the file has
+    "gray",
+    "cmyk",
+    "lab",
+]
+
 MAX_JSON = 256 * 1024  # bytes of a job, unpacked
 
 
@@ -82,6 +91,24 @@ class JobError(Told):
     retryable: bool
 
 
+class Picture(Told):
+    """Facts of a file, read from it: what it is in, not what it was made from."""
+
+    format: FileFormat
+    width: int = Field(description="pixels of the picture as it is shown, its orientation applied")
+    height: int
+    bytes: int
+    sha1: str = Field(pattern="^[0-9a-f]{40}$", description="of the file's bytes")
+    colorspace: Colorspace
+    depth: int = Field(description="bits of a sample; of a palette, of its colours")
+    interlaced: bool = Field(description="coarse at first, then finer: progressive JPEG, Adam7 PNG, interlaced GIF")
+    sampling: str | None = Field(default=None, description="4:2:0 or so, of JPEG, AVIF and HEIC with colours")
+    quality: int | None = Field(
+        default=None, description="of a JPEG, 1 to 100: whose tables by libjpeg's formula are the nearest to the file's"
+    )
+    alpha: bool = Field(description="the file says that pixels may be transparent")
+
+
 class Outcome(Told):
     """What became of a job. `done` has the picture's facts, `failed` has the error."""
 
@@ -103,6 +130,8 @@ class Outcome(Told):
     seam: float | None = Field(
         default=None, description="differences across borders of tiles over those nearby: 1 where no border shows"
     )
+    source: Picture | None = None
+    result: Picture | None = None
     error: JobError | None = None
 
 

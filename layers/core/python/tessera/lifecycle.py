@@ -426,4 +426,6 @@ def _told(outcome: Outcome) -> dict[str, object]:
         "seconds": outcome.seconds,
         "fidelity": outcome.fidelity,
         "seam": outcome.seam,
+        "source": outcome.source and outcome.source.model_dump(exclude_none=True),
+        "result": outcome.result and outcome.result.model_dump(exclude_none=True),
     }

@@ -161,10 +161,15 @@ class Crop(Operation):
 
 
 class Denoise(Operation):
-    """Remove `strength` per cent of the noise that the picture is found to have; a clean picture has none."""
+    """Remove `strength` per cent of the noise that the picture is found to have; a clean picture has none.
+
+    `artifacts`: how much of what JPEG has done to it is removed, by the quality that its file tells. Only where the
+    picture still has the size that it was stored in.
+    """
 
     op: Literal["denoise"] = "denoise"
     strength: int = Field(default=100, ge=0, le=100)
+    artifacts: Share = 0.0
 
 
 class LowLight(Operation):
@@ -198,9 +203,13 @@ class Sharpen(Operation):
 
 
 class EnhanceFace(Operation):
-    """Restore faces. Where no face model is installed the outcome says so in its notes."""
+    """Restore faces, and lay `strength` of what was restored over what was there.
+
+    Where no face model is installed the outcome says so in its notes.
+    """
 
     op: Literal["enhance_face"] = "enhance_face"
+    strength: Share = 1.0
 
 
 class Encode(Operation):

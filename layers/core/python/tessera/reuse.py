@@ -61,6 +61,7 @@ def digest(settings: Settings, upload: Upload, recipe: Recipe) -> str:
         "engine": settings.engine,
         "worker": settings.worker,
         "stand_in": settings.stand_in,
+        "faces": settings.faces,
     }
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 

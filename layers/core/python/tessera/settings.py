@@ -64,6 +64,8 @@ class Settings(BaseModel):
     """Names the worker's code, weights and packages; another name means other results. Without one none is reused."""
     networks: Literal["shipped", "public"] = "shipped"
     """Which the worker has: those that come with the engine, or the public ones beside them."""
+    faces: Literal["none", "installed"] = "none"
+    """Whether the worker has a face model: its operator says so, since its licence is not for everybody."""
     reuse: bool = True
     modal_secret: str = ""
     worker_price: float = 0

@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict
 from tessera.accounts import Account
 from tessera.dispatch import FileRef
 from tessera.errors import NotFound
+from tessera.job import Picture
 from tessera.observability import about
 from tessera.recipe import ImageFormat, Recipe
 from tessera.table import Item, Key, due_shard
@@ -41,7 +42,7 @@ class File(Row):
     """One picture of a task. Times in ms; `width`, `height`, `bytes`, `format` are the result's.
 
     `retention`: how long the result is kept. `holds`: counts among the `uses` of its upload. `url`: where the source
-    was fetched from, empty for one that was sent here.
+    was fetched from, empty for one that was sent here. `source` and `result` are what a worker read in the two files.
     """
 
     task: int
@@ -76,6 +77,8 @@ class File(Row):
     seconds: float | None = None
     fidelity: float | None = None
     seam: float | None = None
+    source: Picture | None = None
+    result: Picture | None = None
     error: str = ""
     ended: int | None = None
     expires: int | None = None

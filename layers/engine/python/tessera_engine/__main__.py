@@ -14,14 +14,15 @@ from pydantic import ValidationError
 from tessera.job import Limits
 from tessera.recipe import Encode, ImageFormat, Recipe, Upscale
 
-from tessera_engine import models, own
-from tessera_engine.catalogue import FILES, cache_directory
+from tessera_engine import faces, models, own
+from tessera_engine.catalogue import FACES, FILES, cache_directory
 from tessera_engine.errors import EngineError
 from tessera_engine.header import ALL
 from tessera_engine.pipeline import carry_out
 from tessera_engine.pull import GITHUB, Puller, PullFailed, state
 
 MB = 1_000_000
+FACES_LICENCE = "GFPGANv1.4: Apache-2.0, with parts that its LICENSE gives for non-commercial use only. Yours to judge."
 BAR = 40  # characters
 UNLIMITED = Limits(
     max_input_pixels=500_000_000, max_output_pixels=10**12
@@ -59,8 +60,8 @@ def parser() -> argparse.ArgumentParser:
     group = groups.add_parser("models", help="networks and their files")
     commands = group.add_subparsers(dest="command", required=True)
     commands.add_parser("list", help="every name, what it means, and whether it can run here")
-    fetch = commands.add_parser("pull", help="fetch the files of a name; `all` for every file")
-    fetch.add_argument("names", nargs="+", metavar="NAME", choices=["all", *models.CATALOGUE, *models.ALIASES])
+    fetch = commands.add_parser("pull", help="fetch the files of a name; `all` for every network's, `faces` for faces'")
+    fetch.add_argument("names", nargs="+", metavar="NAME", choices=["all", "faces", *models.CATALOGUE, *models.ALIASES])
     fetch.add_argument("--base-url", default=GITHUB, help="where the files' paths are looked up (default: %(default)s)")
     check = commands.add_parser("verify", help="compare every fetched file with its SHA-256")
     new = commands.add_parser("add", help="list a file of your own (.safetensors, .pth), read by spandrel, as a model")
@@ -133,6 +134,10 @@ def list_models() -> int:
         if names := [alias for alias, name in models.ALIASES.items() if name == model.name]:
             print(f"    answers to: {', '.join(names)}")
         print(f"    {model.obstacle(4) or 'installed'}")
+    size = sum(file.size for file in FACES.values()) / MB
+    print(f"faces  ({', '.join(file.architecture for file in FACES.values())}; {size:.0f} MB)")
+    print(f"    {FACES_LICENCE}")
+    print(f"    {faces.obstacle() or 'installed'}")
     return 0
 
 
@@ -148,10 +153,13 @@ def add(file: Path, name: str, licence: str, description: str) -> int:
 
 
 def pull(names: list[str], puller: Puller) -> int:
-    chosen = [models.CATALOGUE[models.ALIASES.get(name, name)] for name in names if name != "all"]
-    files = FILES.values() if "all" in names else dict.fromkeys(file for model in chosen for file in model.files)
+    chosen = [models.CATALOGUE[models.ALIASES.get(name, name)] for name in names if name not in ("all", "faces")]
+    files = FILES.values() if "all" in names else [file for model in chosen for file in model.files]
+    if "faces" in names:
+        print(FACES_LICENCE, file=sys.stderr)
+        files = [*files, *FACES.values()]
     failed = 0
-    for file in files:
+    for file in dict.fromkeys(files):
         try:
             print(f"{file.name}: {'fetched' if puller.pull(file) else 'was there'}")
         except PullFailed as error:
@@ -161,7 +169,7 @@ def pull(names: list[str], puller: Puller) -> int:
 
 
 def verify(directory: Path) -> int:
-    states = {file.name: state(directory, file) for file in FILES.values()}
+    states = {file.name: state(directory, file) for file in (*FILES.values(), *FACES.values())}
     for name, found in states.items():
         print(f"{found:8} {name}")
     return int("wrong" in states.values())

@@ -1,6 +1,7 @@
 """The public files that the catalogue's networks are made of: what each is and how its bytes are known.
 
 Sizes and hashes are those of the files that xinntao/Real-ESRGAN released; BSD-3-Clause, Copyright (c) 2021 Xintao Wang.
+Those that restore faces are of others, under other licences, and apart from them.
 Nothing here is shipped: `tessera_engine.pull` fetches, and nothing is used whose bytes are others.
 """
 
@@ -107,7 +108,39 @@ GENERAL_WDN = File(  # "weak denoise": the same network, trained to leave noise 
     halo=34,
 )
 
+# Faces: where they are, and what restores one. YuNet's file is the one of opencv_zoo, which gives it under MIT.
+YUNET = File(
+    name="face_detection_yunet_2023mar.onnx",
+    path="ShiqiYu/libfacedetection.train/raw/0047ac24afb1a50a0c6105001c89d1b5b805dbf1/onnx/yunet_s_640_640.onnx",
+    size=232_589,
+    sha256="8f2383e4dd3cfbb4553ea8718107fc0423210dc964f9f4280604804ed2552fa4",
+    architecture="YuNet",
+    scale=1,
+    halo=0,
+    generative=False,
+)
+# Apache-2.0, but its LICENSE lists parts of StyleGAN2 (NVIDIA, non-commercial) and DFDNet (CC BY-NC-SA 4.0): an
+# operator decides for it, so it is fetched by name only.
+GFPGAN = File(
+    name="GFPGANv1.4.pth",
+    path="TencentARC/GFPGAN/releases/download/v1.3.0/GFPGANv1.4.pth",
+    size=348_632_874,
+    sha256="e2cd4703ab14f4d01fd1383a8a8b266f9a5833dacee8e6a79d3bf21a1b6be5ad",
+    architecture="GFPGANv1Clean",
+    scale=1,
+    halo=0,
+    half_safe=False,
+)
+FACES = {file.name: file for file in (YUNET, GFPGAN)}
+
 FILES = {file.name: file for file in (X4PLUS, NET_X4PLUS, X2PLUS, ANIME_6B, ANIME_VIDEO, GENERAL, GENERAL_WDN)}
+
+
+def read(file: File) -> bytes:
+    """A fetched file's bytes. ValueError when they are others."""
+    data = (cache_directory() / file.name).read_bytes()
+    file.check(data)
+    return data
 
 
 def cache_directory(environ: Mapping[str, str] = os.environ) -> Path:

@@ -118,6 +118,7 @@ def answer(request: dict[str, Any], descriptors: list[int]) -> tuple[dict[str, A
                     "orientation": stored.orientation,
                     "dpi": stored.dpi,
                     "notes": stored.notes,
+                    "foreign": stored.foreign,
                 },
                 stored.exif,
                 stored.xmp,

@@ -62,7 +62,8 @@ NOTE_CMYK = "CMYK colours without a profile were converted by rule of thumb."
 
 @dataclass(frozen=True)
 class Stored:
-    """The pixels as they lie in the file, not yet turned upright. `orientation` is EXIF's, 1 to 8."""
+    """The pixels as they lie in the file, not yet turned upright. `orientation` is EXIF's, 1 to 8. `foreign`: as
+    `Picture` has it."""
 
     pixels: Pixels
     alpha: Alpha | None
@@ -71,12 +72,13 @@ class Stored:
     dpi: metadata.Density | None
     orientation: int
     notes: tuple[str, ...]
+    foreign: bool = False
 
     def picture(self) -> Picture:
         """Upright. Shares the memory: a huge picture is turned by the order in which it is read."""
         alpha = None if self.alpha is None else upright(self.alpha, self.orientation)
         dpi = self.dpi[::-1] if self.dpi and self.orientation >= 5 else self.dpi
-        return Picture(upright(self.pixels, self.orientation), alpha, self.exif, self.xmp, dpi)
+        return Picture(upright(self.pixels, self.orientation), alpha, self.exif, self.xmp, dpi, self.foreign)
 
 
 def upright(samples: Pixels, orientation: int) -> Pixels:
@@ -140,9 +142,9 @@ def _turned(image: Image.Image, info: ImageInfo) -> bool:
 def _read(image: Image.Image, data: bytes | mmap, info: ImageInfo, empty: Empty, again: Again) -> Stored:
     layout = deep.layout(image) if info.dtype == DEEP else None
     if layout:
-        pixels, alpha, notes = _deep(image, data, layout, empty, again)
+        pixels, alpha, foreign, notes = _deep(image, data, layout, empty, again)
     else:
-        pixels, alpha, notes = _shallow(image, data, info, empty)
+        pixels, alpha, foreign, notes = _shallow(image, data, info, empty)
     opaque = alpha is None or alpha.min() == most(alpha.dtype)
     exif, packet = _exif(image, data), _packet(image)
     return Stored(
@@ -153,6 +155,7 @@ def _read(image: Image.Image, data: bytes | mmap, info: ImageInfo, empty: Empty,
         _density(image, exif),
         metadata.orientation(exif),
         notes,
+        foreign,
     )
 
 
@@ -174,7 +177,7 @@ def _shallow(image: Image.Image, data: bytes | mmap, info: ImageInfo, empty: Emp
     alpha = empty((image.height, image.width), BYTES) if image.has_transparency_data else None
     if not decoded or colours.transform:
         _fill(pixels, alpha, colours, strips)
-    return pixels, alpha, (NOTE_EIGHT_BITS, *notes) if info.dtype == DEEP else notes
+    return pixels, alpha, colours.foreign, (NOTE_EIGHT_BITS, *notes) if info.dtype == DEEP else notes
 
 
 def _deep(image: Image.Image, data: bytes | mmap, layout: deep.Layout, empty: Empty, again: Again) -> Decoded:
@@ -190,7 +193,7 @@ def _deep(image: Image.Image, data: bytes | mmap, layout: deep.Layout, empty: Em
     alpha = empty((image.height, image.width), dtype) if image.has_transparency_data else None
     if reduced:
         _fill(pixels, alpha, colours, (image_of(eight_bits(strip)) for strip in strips))
-        return pixels, alpha, (NOTE_EIGHT_BITS, *notes)
+        return pixels, alpha, colours.foreign, (NOTE_EIGHT_BITS, *notes)
     top = 0
     for strip in strips:
         rows = slice(top, top + strip.shape[0])
@@ -198,7 +201,7 @@ def _deep(image: Image.Image, data: bytes | mmap, layout: deep.Layout, empty: Em
         if alpha is not None:
             alpha[rows] = strip[:, :, -1]
         top = rows.stop
-    return pixels, alpha, notes
+    return pixels, alpha, False, notes
 
 
 def _with_alpha(strips: Iterator[deep.Samples], key: object) -> Iterator[deep.Samples]:
@@ -243,7 +246,7 @@ def _libjpeg(data: bytes | mmap, mode: str, pixels: Pixels) -> bool:
 
 
 Strips = Iterator[Image.Image]  # from top to bottom, over the whole width
-Decoded = tuple[Pixels, Alpha | None, tuple[str, ...]]
+Decoded = tuple[Pixels, Alpha | None, bool, tuple[str, ...]]  # the bool is `Stored.foreign`
 Again = Callable[[], Image.Image]
 
 
@@ -272,6 +275,11 @@ class Colours:
         tried = level[None, :, None] if self.grey else np.stack(np.meshgrid(level, level, level), -1).reshape(18, -1, 3)
         converted = self.convert(image_of(tried))
         return int(np.abs(converted.astype(np.int16) - tried).max()) <= SAME
+
+    @property
+    def foreign(self) -> bool:
+        """Whether red, green and blue are those of another profile."""
+        return self.transform is not None and self.transform.input_mode == "RGB" and not self.srgb
 
     def convert(self, strip: Image.Image) -> Pixels:
         """(h, w, 1 or 3), from mode L, RGB or CMYK."""

@@ -381,9 +381,7 @@ def choose(name: str, scale: int, stand_in: StandIn) -> Choice:
 @cache
 def checked(file: File) -> bytes:
     """A public file's bytes, read once per process: compositions share files. ValueError when they are others."""
-    data = (catalogue.cache_directory() / file.name).read_bytes()
-    file.check(data)
-    return data
+    return catalogue.read(file)
 
 
 def fit(choice: Choice, dtype: Depth) -> Choice:

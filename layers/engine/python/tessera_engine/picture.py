@@ -65,6 +65,7 @@ class Picture:
     """`alpha` is None when every pixel is opaque. `exif` is the source's as bytes; its orientation has been applied.
 
     `exif`, `xmp` and `dpi`, pixels per inch across and down, stay with what was decoded (`metadata.Origin`).
+    `foreign`: the colours were those of another profile than sRGB, and have been converted.
     """
 
     pixels: Pixels
@@ -72,6 +73,7 @@ class Picture:
     exif: bytes = b""
     xmp: bytes = b""
     dpi: tuple[float, float] | None = None
+    foreign: bool = False
 
     @property
     def width(self) -> int:

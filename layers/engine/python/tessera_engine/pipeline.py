@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Set
 from dataclasses import dataclass
 from io import BytesIO
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, cast
 
+from tessera import job
 from tessera.job import Limits
 from tessera.recipe import (
     Crop,
@@ -24,7 +25,7 @@ from tessera.recipe import (
     Upscale,
 )
 
-from tessera_engine import decoding, models, sandbox, steps, tiling
+from tessera_engine import decoding, facts, models, sandbox, steps, tiling
 from tessera_engine.header import WEB, SourceFormat, probe
 from tessera_engine.imageio import check_limits, check_sizes
 from tessera_engine.metadata import Origin
@@ -50,7 +51,10 @@ ENLARGING = 0.9  # of the progress is the networks' work; decoding and encoding 
 
 @dataclass(frozen=True)
 class Product:
-    """`encoded` is empty when a sink took it, `thumbnail` when none is asked for; `model` is None without a network."""
+    """`encoded` is empty when a sink took it, `thumbnail` when none is asked for; `model` is None without a network.
+
+    `read` and `written`: facts of the two files.
+    """
 
     encoded: bytes
     thumbnail: bytes
@@ -61,6 +65,8 @@ class Product:
     stand_in: bool
     notes: tuple[str, ...]
     source_pixels: int | None = None
+    read: job.Picture | None = None
+    written: job.Picture | None = None
     fidelity: float | None = None  # dB
     seam: float | None = None
 
@@ -105,10 +111,15 @@ def carry_out(
     else:
         picture, notes = decoding.decode(source, info)
     check_sizes(picture.width, picture.height, recipe, limits, picture.dtype)
+    read = facts.of(source, info.format, picture.width, picture.height, foreign=picture.foreign)
     meter = Meter(effort(recipe, picture.width, picture.height, stand_in), listener)
     encoded = BytesIO()
-    tools = Tools(stand_in, meter.add, sink or encoded, memory)
-    work = Work(picture, origin=Origin.of(picture), notes=notes)
+    recorded = facts.Recorded(sink or encoded)
+    tools = Tools(stand_in, meter.add, cast(BinaryIO, recorded), memory)
+    quality = read.quality if read else None
+    work = Work(
+        picture, origin=Origin.of(picture), notes=notes, quality=quality, stored=(picture.width, picture.height)
+    )
     for operation in steps.shared(recipe, picture.width, picture.height, stand_in):
         work = STEPS[type(operation)](work, operation, tools)
     work = steps.finish(work)
@@ -122,6 +133,8 @@ def carry_out(
         stand_in=work.stand_in,
         notes=(*work.notes, *steps.doubts(work)),
         source_pixels=info.width * info.height,
+        read=read,
+        written=recorded.facts(target.format, work.raster.width, work.raster.height),
         fidelity=work.scores.fidelity,
         seam=work.scores.seam,
     )

@@ -239,9 +239,9 @@ def stored(facts: dict[str, Any], exif: bytes, xmp: bytes, info: ImageInfo, pixe
     used = (colours + width * height * has_alpha) * dtype.itemsize
     shared: Pixels = np.frombuffer(mmap(pixels, used, flags=MAP_SHARED | POPULATE, prot=PROT_READ), dtype)
     alpha = shared[colours:].reshape(height, width) if has_alpha else None
-    notes = tuple(str(note) for note in facts["notes"])
+    notes, foreign = tuple(str(note) for note in facts["notes"]), facts["foreign"] is True
     dpi = metadata.sensible(*map(float, facts["dpi"])) if facts["dpi"] else None
-    return Stored(shared[:colours].reshape(height, width, channels), alpha, exif, xmp, dpi, orientation, notes)
+    return Stored(shared[:colours].reshape(height, width, channels), alpha, exif, xmp, dpi, orientation, notes, foreign)
 
 
 def _error(kind: str, message: str) -> Exception:

@@ -22,7 +22,7 @@ from tessera.recipe import (
 )
 from tessera.sizes import Box, Size, offset
 
-from tessera_engine import decoding, encoders, imageio, light, metadata, models, picture, tiling
+from tessera_engine import decoding, encoders, faces, imageio, light, metadata, models, picture, tiling
 from tessera_engine import denoise as noise
 from tessera_engine import sharpen as edges
 from tessera_engine import tone as tones
@@ -35,7 +35,6 @@ from tessera_engine.resize import Cropped, Padded, Resampled
 from tessera_engine.scores import Measured, Scores
 from tessera_engine.xmp import Run
 
-NOTE_FACES = "No face model is installed: faces were enlarged like the rest."
 NOTE_PARTS = "The model looks at a picture as a whole, and was shown this one in parts: where they meet it may show."
 NOTE_FAR = "The result is very unlike the source: the model may not suit the picture, or its file may be damaged."
 FAR = 15.0  # dB of fidelity
@@ -56,6 +55,9 @@ class Work:
     runs: tuple[Run, ...] = ()
     notes: tuple[str, ...] = ()
     scores: Scores = field(default_factory=Scores)  # of the last enlargement
+    quality: int | None = None  # of the JPEG that was read
+    stored: Size = (0, 0)  # of the picture that was read, upright
+    made_of: tuple[Raster, Picture] | None = None  # the last enlargement, and the picture that it was made of
 
 
 @dataclass(frozen=True)
@@ -96,7 +98,8 @@ def upscale(work: Work, options: Upscale, tools: Tools) -> Work:
         notes=(*work.notes, *parts(choice, source.width, source.height)),
         runs=(*work.runs, ran(choice, factor)),
     )
-    return resized(enlarged, size, whole_box(enlarged.raster), tools)
+    enlarged = resized(enlarged, size, whole_box(enlarged.raster), tools)
+    return replace(enlarged, made_of=(enlarged.raster, source))
 
 
 def tile(weights: models.AnyWeights, memory: int) -> int:
@@ -134,7 +137,9 @@ def crop(work: Work, options: Crop, tools: Tools) -> Work:
 
 def denoise(work: Work, options: Denoise, tools: Tools) -> Work:
     source = measurable(work)
-    return replace(source, raster=noise.denoised(source.raster, options.strength, tools.done))
+    quality = work.quality if (work.raster.width, work.raster.height) == work.stored else None
+    raster = noise.denoised(source.raster, options.strength, tools.done, artifacts=options.artifacts, quality=quality)
+    return replace(source, raster=raster)
 
 
 def low_light(work: Work, options: LowLight, tools: Tools) -> Work:
@@ -160,7 +165,19 @@ def ran(choice: models.Choice, scale: int) -> Run:
 
 
 def enhance_face(work: Work, options: EnhanceFace, tools: Tools) -> Work:
-    return replace(work, notes=(*work.notes, NOTE_FACES))
+    """Faces are looked for in what an enlargement was made of, where this follows on it: that is what was seen."""
+    if faces.obstacle():
+        return replace(work, notes=(*work.notes, faces.NOTE_MISSING))
+    work = settled(work)
+    if work.made_of and work.made_of[0] is work.raster:
+        source = work.made_of[1]
+    else:
+        source = work.raster.whole()
+        work = replace(work, raster=source)
+    kit = faces.kit()
+    raster, notes = faces.enhanced(kit, work.raster, source, options.strength, tools.done)
+    ran = () if raster is work.raster else (Run(kit.name, kit.hashes, 1, stand_in=False, generative=True),)
+    return replace(work, raster=raster, notes=(*work.notes, *notes), runs=(*work.runs, *ran))
 
 
 def encode(work: Work, options: Encode, tools: Tools) -> Work:

@@ -129,6 +129,8 @@ def done(product: Product, size: int, seconds: float, waited: float | None = Non
         seam=None if product.seam is None else round(product.seam, 3),
         seconds=round(seconds, 3),
         waited=waited,
+        source=product.read,
+        result=product.written,
     )
 
 

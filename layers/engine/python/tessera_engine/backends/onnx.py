@@ -51,6 +51,12 @@ def in_order(places: Pixels, scale: int) -> Pixels:
 
 def load(graph: bytes, scale: int, halo: int, weights: bytes = b"") -> OnnxNetwork:
     """`weights`: the file of another graph, where this one has its constants in that (`training/deep.py`)."""
+    opened = session(graph, weights)
+    names = {output.name for output in opened.get_outputs()}
+    return OnnxNetwork(opened, scale, halo, ("enlarged", "samples") if "samples" in names else ("enlarged",))
+
+
+def session(graph: bytes, weights: bytes = b"") -> onnxruntime.InferenceSession:
     import onnxruntime  # here, so that a recipe without a network does not need it
 
     options = onnxruntime.SessionOptions()
@@ -60,6 +66,4 @@ def load(graph: bytes, scale: int, halo: int, weights: bytes = b"") -> OnnxNetwo
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     if weights:
         options.add_external_initializers_from_files_in_memory([EXTERNAL], [weights], [len(weights)])
-    session = onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
-    names = {output.name for output in session.get_outputs()}
-    return OnnxNetwork(session, scale, halo, ("enlarged", "samples") if "samples" in names else ("enlarged",))
+    return onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])

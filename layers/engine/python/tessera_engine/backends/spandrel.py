@@ -9,18 +9,20 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from io import BytesIO
 from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
 from tessera_engine import tiling
 from tessera_engine.backends.torch import Architecture, TorchNetwork, build
+from tessera_engine.errors import NOT_FINITE, NotFinite
 
 SCALES = (2, 3, 4, 8)
 PROBE = 64  # px on a side of the picture that a network is tried with
@@ -69,8 +71,32 @@ def facts(name: str, data: bytes) -> dict[str, Any]:
     }
 
 
-def described(name: str, data: bytes) -> Any:
-    """spandrel's ImageModelDescriptor, its module in float32. `.pth` is unpickled as tensors and plain containers."""
+def face_restorer(name: str, data: bytes, device: str = "") -> Callable[[NDArray[np.uint8]], NDArray[np.uint8]]:
+    """(512, 512, 3) to the same, of a file whose hash has been checked; ValueError when it holds no GFPGAN.
+
+    With the file's own noise instead of drawn noise, so that a face is restored the same way every time.
+    """
+    where = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    found = imported().ModelLoader().load_from_state_dict(contents(name, data))
+    if found.architecture.id != "GFPGAN":
+        raise ValueError(f"{name} holds no GFPGAN")
+    net = found.float().model.eval().requires_grad_(False).to(where)
+
+    def restore(face: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        with torch.inference_mode():
+            pixels = torch.from_numpy(face.copy()).to(where).permute(2, 0, 1)[None].float()
+            restored = net(pixels / 127.5 - 1, return_rgb=False, randomize_noise=False)[0][0]
+            if not torch.isfinite(restored).all():
+                raise NotFinite(NOT_FINITE)
+            samples = ((restored.clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8)
+            square: NDArray[np.uint8] = samples.permute(1, 2, 0).cpu().numpy()
+            return square
+
+    return restore
+
+
+def contents(name: str, data: bytes) -> Any:
+    """Parameters by their names. `.pth` is unpickled as tensors and plain containers."""
     spandrel = imported()
     if name.endswith(".safetensors"):
         from safetensors.torch import load as load_safetensors  # type: ignore[import-not-found, unused-ignore]
@@ -78,8 +104,14 @@ def described(name: str, data: bytes) -> Any:
         content: Any = load_safetensors(data)
     else:
         content = torch.load(BytesIO(data), map_location="cpu", weights_only=True)
+    return spandrel.canonicalize_state_dict(content)
+
+
+def described(name: str, data: bytes) -> Any:
+    """spandrel's ImageModelDescriptor, its module in float32."""
+    spandrel = imported()
     try:
-        found = spandrel.ModelLoader().load_from_state_dict(spandrel.canonicalize_state_dict(content))
+        found = spandrel.ModelLoader().load_from_state_dict(contents(name, data))
     except spandrel.UnsupportedModelError as error:
         raise ValueError(f"{name} holds no network that spandrel knows") from error
     if not isinstance(found, spandrel.ImageModelDescriptor) or found.purpose != "SR" or found.scale not in SCALES:
