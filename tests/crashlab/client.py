@@ -6,15 +6,15 @@ A request whose answer never came, or was a server error, is sent again: at most
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import httpx
 import pytest
-from tessera import accounts, audit, budget, credits, idempotency, ids, outbound, starts
+from tessera import accounts, audit, budget, credits, deletion, idempotency, ids, outbound, starts
 from tessera.errors import TesseraError
-from tessera.recipe import Encode, Recipe, Upscale
+from tessera.recipe import WEB, Encode, Recipe, SourceFormat, Upscale
 from tessera.settings import SECONDS
 from tessera.storage import upload_key
 from tessera.table import ConditionFailed
@@ -187,21 +187,26 @@ class StartForm:
 @dataclass(frozen=True)
 class StartByUrl:
     """A task of one picture by its URL, whose server gives `answers` in turn, the last for ever: a body, or the status
-    of an error; one that is LONG_SOURCE breaks off after its first part, but for the last."""
+    of an error; one that is LONG_SOURCE breaks off after its first part, but for the last. `deleted`: the owner deletes
+    the task while the server answers."""
 
     answers: tuple[bytes | int, ...] = (PHOTO,)
     times: int = 1
+    formats: tuple[SourceFormat, ...] = WEB
+    deleted: bool = False
 
     def do(self, client: Client) -> None:
         services = client.simulation.world.services
-        source = Source(list(self.answers))
+        source = Source(list(self.answers), (lambda: _deleted(client)) if self.deleted else lambda: None)
         client.patch.setattr(outbound, "client", source.client)
         who = accounts.credential(services, client.key)
         once = idempotency.once(who.account, "by-url", "start", lambda: {"url": SOURCE_URL})
 
         def start() -> None:
             wanted = (starts.Wanted.fetched(services, SOURCE_URL),)
-            task = ids.to_uuid(starts.start(services, who, wanted, RECIPE, once))
+            task = ids.to_uuid(
+                starts.start(services, who, wanted, RECIPE, once, terms=starts.Terms(formats=self.formats))
+            )
             if task not in client.tasks:
                 client.tasks.append(task)
 
@@ -209,16 +214,30 @@ class StartByUrl:
             command(client, start)
 
 
+def _deleted(client: Client) -> None:
+    """Another process, whose own calls do not fail."""
+    services, recorder = client.simulation.world.services, client.simulation.recorder
+    account = accounts.credential(services, client.key).account
+    recorder.paused = True
+    try:
+        for task in client.tasks:
+            deletion.delete(services, account, ids.from_uuid(task) or 0)
+    finally:
+        recorder.paused = False
+
+
 @dataclass
 class Source:
     """The server of a picture, with no network between."""
 
     answers: list[bytes | int]
+    meanwhile: Callable[[], None]
 
     def client(self, *_: Any, **__: Any) -> httpx.Client:
         return httpx.Client(transport=httpx.MockTransport(self._answer))
 
     def _answer(self, request: httpx.Request) -> httpx.Response:
+        self.meanwhile()
         last = len(self.answers) == 1
         said = self.answers[0] if last else self.answers.pop(0)
         if isinstance(said, int):

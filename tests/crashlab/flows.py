@@ -28,7 +28,7 @@ from tests.crashlab.client import (
     Step,
     Upload,
 )
-from tests.crashlab.pictures import LONG, LONG_SOURCE, NO_PICTURE, PHOTO
+from tests.crashlab.pictures import LONG, LONG_SOURCE, NO_PICTURE, PHOTO, TIFF
 
 Script = tuple[tuple[float, str], ...]  # (seconds after the job was taken, what the worker writes)
 
@@ -196,6 +196,15 @@ FLOWS = (
     Flow("a picture by its URL, not found", (StartByUrl((404,)),), ends=("failed",), once=True, runs=0),
     Flow("a picture by its URL, no picture", (StartByUrl((NO_PICTURE,)),), ends=("failed",), once=True, runs=0),
     Flow("a picture by its URL, all events of S3 lost", (StartByUrl(), Ask()), once=True, runs=1, lose=EVENTS),
+    Flow("a TIFF by its URL", (StartByUrl((TIFF,), formats=("jpeg", "tiff")),), once=True, runs=1),
+    Flow("a TIFF by its URL, not taken", (StartByUrl((TIFF,)),), ends=("failed",), once=True, runs=0),
+    Flow(
+        "a picture by its URL, deleted while it comes",
+        (StartByUrl(deleted=True), Pause(60), Ask()),
+        ends=("cancelled",),
+        once=True,
+        runs=0,
+    ),
     Flow(
         "a picture by its URL, deleted while it waits",
         (StartByUrl((503, PHOTO)), Pause(5), Delete(times=2), Pause(90), Ask()),

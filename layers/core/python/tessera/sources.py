@@ -189,8 +189,8 @@ def _answered(services: Services, url: str) -> Iterator[bytes]:
         if left <= 0:
             raise NotFetched(TOO_SLOW, lasting=False)
         with (
-            outbound.client(services.settings, total=left) as client,
-            client.stream("GET", url, headers=HEADERS) as answer,
+            outbound.client(services.settings, total=left) as web,
+            web.stream("GET", url, headers=HEADERS) as answer,
         ):
             if answer.next_request is None:
                 _check(answer)
