@@ -37,7 +37,12 @@ from tessera.services import Services, build  # noqa: E402
 from tessera.settings import Settings  # noqa: E402
 
 Words = Literal["documented", "observed"]
-DEAD_LETTERS = {"upload": "UploadDeadLetters", "result": "ResultDeadLetters", "work": "WorkDeadLetters"}
+DEAD_LETTERS = {
+    "upload": "UploadDeadLetters",
+    "result": "ResultDeadLetters",
+    "work": "WorkDeadLetters",
+    "fetch": "FetchDeadLetters",
+}
 
 
 def create_account(services: Services, key: str | None = None, amount: int = 0) -> str:

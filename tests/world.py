@@ -22,13 +22,15 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 import boto3
 import yaml
 from PIL import Image
-from tessera import accounts, lifecycle
+from tessera import accounts, lifecycle, sources
 from tessera import services as composition
 from tessera.dispatch import FileRef
 from tessera.job import Job, Outcome, Report
 from tessera.recipe import Upscale
 from tessera.services import Services, build
 from tessera.settings import Settings
+from tessera.storage import upload_key
+from tessera.tasks import File, file_key
 
 from infra.admin import create_account
 
@@ -224,6 +226,15 @@ class World:
             lifecycle.dispatch(self.services, FileRef.model_validate_json(body))
         return [Job.model_validate_json(body) for body in self.take(self.services.settings.job_queue_url)]
 
+    def fetch_all(self) -> None:
+        """Fetch messages -> pictures in storage, and the events of their arrival."""
+        for body in self.take(self.services.settings.fetch_queue_url):
+            ref = FileRef.model_validate_json(body)
+            sources.fetch(self.services, ref)
+            file = File.model_validate(self.services.table.get(file_key(ref.task, ref.nn)))
+            if self.services.storage.head(upload_key(file.account, file.upload)):
+                self.upload_event(upload_key(file.account, file.upload))
+
     def work(self, job: Job, outcome: Outcome | None = None, event: bool = True) -> str:
         """A worker that enlarges by repeating pixels; with a failed `outcome`, one that writes that."""
         if outcome is None:
@@ -330,12 +341,12 @@ def make_world(monkeypatch: Any, **settings: Any) -> World:
     table = template()["Resources"]["Table"]["Properties"]
     made = ("AttributeDefinitions", "KeySchema", "GlobalSecondaryIndexes", "BillingMode")
     dynamodb.create_table(TableName="tessera-test", **{name: table[name] for name in made})
-    queues = {name: sqs.create_queue(QueueName=name)["QueueUrl"] for name in ("work", "jobs")}
+    queues = {name: sqs.create_queue(QueueName=name)["QueueUrl"] for name in ("work", "jobs", "fetches")}
     clock = Clock()
     services = build(
         Settings(
             table="tessera-test", bucket="tessera-test", work_queue_url=queues["work"], job_queue_url=queues["jobs"],
-            **settings,
+            fetch_queue_url=queues["fetches"], **settings,
         ),
         inside(),
         now_ms=clock,
@@ -346,6 +357,6 @@ def make_world(monkeypatch: Any, **settings: Any) -> World:
             client.meta.events.unregister(event, unique_id=event)  # the world's before this one
             client.meta.events.register(event, handler, unique_id=event)
     composition.services.cache_clear()
-    for module in ("on_upload.app", "on_result.app", "upscayl.app", "native.app", "companion.app"):
+    for module in ("on_upload.app", "on_result.app", "fetch_source.app", "upscayl.app", "native.app", "companion.app"):
         monkeypatch.setattr(f"{module}.services", lambda: services)
     return world

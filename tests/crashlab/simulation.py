@@ -124,6 +124,7 @@ class Simulation:
         self.sent_by_functions = {
             "WorkQueue": world.services.settings.work_queue_url,
             "JobQueue": world.services.settings.job_queue_url,
+            "FetchQueue": world.services.settings.fetch_queue_url,
         }
 
     # ------------------------------------------------------------ processes
@@ -212,7 +213,7 @@ class Simulation:
         """One batch of what can be received now."""
         queue = queues()[name]
         ready = sorted(each for each in self.messages if each.queue == name and each.at <= self.world.clock.ms)
-        batch = ready[: 1 if name == "JobQueue" else BATCH]
+        batch = ready[: 1 if name in ("JobQueue", "FetchQueue") else BATCH]
         for message in batch:
             self.messages.remove(message)
         if name == "JobQueue":

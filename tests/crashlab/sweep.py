@@ -158,7 +158,7 @@ def deployment(flow: Flow, recorder: Recorder) -> Iterator[Client]:
             world, recorder, lambda nn: (flow.other,) if nn in flow.broken else flow.worker, flow.copies, flow.lose
         )
         provider = gpu.Gpu(simulation, patch, flow.answers) if modal else None
-        yield Client(simulation, world.account(flow.credits), provider)
+        yield Client(simulation, world.account(flow.credits), patch, provider)
 
 
 @cache

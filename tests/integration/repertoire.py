@@ -4,10 +4,14 @@ broken or over. `walk` plays it through; what was asked for is in the cloud's re
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
+import httpx
+import pytest
+from tessera import accounts, ids, outbound, sources, starts
 from tessera.job import Job, JobError, Outcome
+from tessera.recipe import Encode, Recipe, Upscale
 
 from tests.integration.cloud import Cloud
 from tests.world import key_of, png
@@ -17,6 +21,7 @@ Jobs = Callable[[], Sequence[Job]]  # those that were handed over since the last
 CORRUPT = Outcome(status="failed", error=JobError(code="corrupt_image", message="Damaged", retryable=False))
 HICCUP = Outcome(status="failed", error=JobError(code="internal", message="Something broke", retryable=True))
 DAYS = 86_400
+RECIPE = Recipe(operations=(Upscale(model="upscayl-standard-4x", scale=4), Encode(format="png")))
 
 
 class Walk:
@@ -154,6 +159,54 @@ class Walk:
         wish = {"files": [{name: data[name] for name in ("fileName", "fileType", "fileSize")}]}
         assert self.cloud.post("/start-task", wish, self.key)[0] == 400
 
+    # ------------------------------------------------------------ pictures by URL
+
+    def by_url(self, *answers: Callable[[], httpx.Response], loses: bool = False) -> None:
+        """A task whose source answers so, one message after the other; `loses` the event of what was fetched."""
+        services, told = self.cloud.services, list(answers)
+        who = accounts.credential(services, self.key)
+
+        def client(*_: Any, **__: Any) -> httpx.Client:
+            return httpx.Client(transport=httpx.MockTransport(lambda request: told.pop(0)()))
+
+        wanted = (starts.Wanted.fetched(services, "https://pictures.example/a.png"),)
+        self.latest = starts.start(services, who, wanted, RECIPE)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(outbound, "client", client)
+            for n in range(len(answers) + loses):
+                if n:
+                    self.cloud.clock.forward(sources.LEASE / 1000 + 61)
+                    self.cloud.tick("WatchdogFunction")
+                assert self.dispatched() == []
+                assert self.cloud.feed("FetchSourceFunction") == 0
+                if loses and not n:
+                    self.cloud.lose("UploadEventQueue")
+
+    def pictures_by_url(self) -> None:
+        def cut() -> Iterator[bytes]:
+            yield bytes(9 * 1024 * 1024)
+            raise httpx.ReadError("cut off")
+
+        def good() -> httpx.Response:
+            return httpx.Response(200, content=iter((self.picture(),)))
+
+        self.by_url(lambda: httpx.Response(404))
+        self.by_url(lambda: httpx.Response(200, content=cut()), good)
+        assert self.cloud.feed("OnUploadFunction") == 0
+        (job,) = self.dispatched()
+        self.cloud.finish(job)
+        self.by_url(good, loses=True)
+        (job,) = self.dispatched()
+        self.cloud.finish(job)
+
+        def deleted() -> httpx.Response:
+            task = ids.to_uuid(self.latest)
+            assert self.cloud.post("/v1/tasks/delete", {"taskId": task}, self.key)[0] == 200
+            return good()
+
+        self.by_url(deleted)
+        assert self.cloud.feed("OnUploadFunction") == 0
+
     # ------------------------------------------------------------ workers that fail
 
     def failures(self) -> None:
@@ -209,6 +262,7 @@ class Walk:
 def walk(cloud: Cloud, jobs: Jobs) -> None:
     script = Walk(cloud, jobs)
     script.a_picture_and_its_repeat()
+    script.pictures_by_url()
     script.a_repeat_while_the_first_is_at_work()
     script.a_file_in_parts()
     script.account_and_models()

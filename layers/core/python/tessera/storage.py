@@ -15,7 +15,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 from urllib.parse import quote
 
 from botocore.exceptions import ClientError
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 DELETE_BATCH = 1000  # S3
 MAX_PARTS = 10_000  # S3
 MIN_PART_BYTES = 5 * 1024 * 1024  # S3, for every part but the last
+STREAM_PART_BYTES = 8 * 1024 * 1024
 MISSING = {"404", "NoSuchKey", "NotFound"}
 
 UPLOADS = "uploads/"
@@ -73,6 +74,11 @@ def upload_key(account: str, upload: str) -> str:
 def parse_upload_key(key: str) -> tuple[str, str] | None:
     match = UPLOAD_KEY.fullmatch(key)
     return (match["account"], match["upload"]) if match else None
+
+
+class Readable(Protocol):
+    def read(self, amount: int) -> bytes:
+        """So many bytes, fewer at the end alone."""
 
 
 @dataclass(frozen=True)
@@ -184,6 +190,27 @@ class Storage:
 
     def write(self, key: str, body: bytes) -> None:
         self.client.put_object(Bucket=self.bucket, Key=key, Body=body)
+
+    def write_stream(self, key: str, body: Readable) -> None:
+        """Writes what `body` gives, in parts where it is long: one of them is held at a time, and what breaks off
+        leaves none behind. What `body` raises flies."""
+        piece = body.read(STREAM_PART_BYTES)
+        if len(piece) < STREAM_PART_BYTES:
+            self.write(key, piece)
+            return
+        upload_id, parts = self.start_multipart(key), []
+        try:
+            while piece:
+                parts.append(self._write_part(key, upload_id, len(parts) + 1, piece))
+                piece = body.read(STREAM_PART_BYTES)
+            self.complete_multipart(key, upload_id, parts)
+        except Exception:
+            self.abort_multipart(key, upload_id)
+            raise
+
+    def _write_part(self, key: str, upload_id: str, number: int, body: bytes) -> Part:
+        answer = self.client.upload_part(Bucket=self.bucket, Key=key, UploadId=upload_id, PartNumber=number, Body=body)
+        return Part(number, answer["ETag"])
 
     def copy(self, source: str, target: str) -> bool:
         """Within the bucket, without a byte passing through here. False: no such object."""

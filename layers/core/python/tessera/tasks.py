@@ -17,7 +17,7 @@ from tessera.dispatch import FileRef
 from tessera.errors import NotFound
 from tessera.job import Picture
 from tessera.observability import about
-from tessera.recipe import ImageFormat, Recipe
+from tessera.recipe import WEB, ImageFormat, Recipe, SourceFormat
 from tessera.table import Item, Key, due_shard
 
 if TYPE_CHECKING:
@@ -42,7 +42,8 @@ class File(Row):
     """One picture of a task. Times in ms; `width`, `height`, `bytes`, `format` are the result's.
 
     `retention`: how long the result is kept. `holds`: counts among the `uses` of its upload. `url`: where the source
-    was fetched from, empty for one that was sent here. `source` and `result` are what a worker read in the two files.
+    was fetched from, empty for one that was sent here. `formats`: those that its task takes. `source` and `result` are
+    what a worker read in the two files.
     """
 
     task: int
@@ -57,13 +58,14 @@ class File(Row):
     deadline: int
     retention: int
     correlation: str = ""
+    formats: tuple[SourceFormat, ...] = WEB
     holds: bool = False
     state: FileState = "queued"
     attempt: int = 0
     lease: int = 0
     call: str = ""
     source_bytes: int | None = None
-    source_format: ImageFormat | None = None
+    source_format: SourceFormat | None = None
     result_key: str = ""
     thumbnail_key: str = ""
     width: int | None = None
