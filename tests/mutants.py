@@ -69,7 +69,7 @@ CLAIMED_AGAIN = (
     (LIFECYCLE, "if not file.open or file.lease or file.attempt", "if file.attempt"),
     (LIFECYCLE, 'free & Attr("attempt").eq(file.attempt),', "None,"),
 )
-PAID_BACK = "services.table.transact(end, count, credits.give_back(file.account), back)"
+PAID_BACK = "_end_file(services, file.task, count, end, credits.give_back(file.account), back)"
 
 MUTANTS = (
     Mutant(
@@ -90,15 +90,15 @@ MUTANTS = (
         "G1",
         "a refund without its side on the balance",
         FAILS,
-        ((LIFECYCLE, PAID_BACK, "services.table.transact(end, count, back)"),),
+        ((LIFECYCLE, PAID_BACK, "_end_file(services, file.task, count, end, back)"),),
     ),
     Mutant(
         "G1",
         "a failed file is not paid back",
         FAILS,
         (
-            (LIFECYCLE, PAID_BACK, "services.table.transact(end, count)"),
-            (LIFECYCLE, '"failed": 1, "refunded": credits.PRICE}', '"failed": 1}'),
+            (LIFECYCLE, PAID_BACK, "_end_file(services, file.task, count, end)"),
+            (LIFECYCLE, '{"failed": 1, "refunded": credits.PRICE}', '{"failed": 1}'),
         ),
     ),
     Mutant(

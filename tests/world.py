@@ -330,11 +330,12 @@ def make_world(monkeypatch: Any, **settings: Any) -> World:
     table = template()["Resources"]["Table"]["Properties"]
     made = ("AttributeDefinitions", "KeySchema", "GlobalSecondaryIndexes", "BillingMode")
     dynamodb.create_table(TableName="tessera-test", **{name: table[name] for name in made})
-    queues = {name: sqs.create_queue(QueueName=name)["QueueUrl"] for name in ("work", "jobs")}
+    queues = {name: sqs.create_queue(QueueName=name)["QueueUrl"] for name in ("work", "jobs", "hooks")}
     clock = Clock()
     services = build(
         Settings(
             table="tessera-test", bucket="tessera-test", work_queue_url=queues["work"], job_queue_url=queues["jobs"],
+            hook_queue_url=queues["hooks"],
             **settings,
         ),
         inside(),

@@ -18,6 +18,7 @@ from tessera.errors import NotFound
 from tessera.observability import about
 from tessera.recipe import ImageFormat, Recipe
 from tessera.table import Item, Key, due_shard
+from tessera.webhooks import Hook
 
 if TYPE_CHECKING:
     from tessera.services import Services
@@ -100,8 +101,8 @@ class File(Row):
 class Task(Row):
     """`held` credits were taken at the start, `refunded` of them went back.
 
-    `expires`: when its results are deleted; `deleted`: when its owner had that done before. `dialect` and `memo` are
-    what the API that it was started by wants to find again: no other module reads them.
+    `expires`: when its results are deleted; `deleted`: when its owner had that done before. `hook`: who is told of its
+    end. `dialect` and `memo` are what the API that it was started by wants to find again: no other module reads them.
     """
 
     id: int
@@ -119,6 +120,7 @@ class Task(Row):
     correlation: str = ""
     dialect: str = ""
     memo: str = ""
+    hook: Hook | None = None
     deleted: int | None = None
 
     @property
