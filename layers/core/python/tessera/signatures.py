@@ -37,10 +37,6 @@ class Secret(BaseModel):
     until: int | None = None
 
 
-def current(services: Services, account: str) -> Secret:
-    return valid(services, account)[0]
-
-
 def valid(services: Services, account: str) -> tuple[Secret, ...]:
     """The newest first; made where there is none yet."""
     key = _key(account)
@@ -48,23 +44,26 @@ def valid(services: Services, account: str) -> tuple[Secret, ...]:
     return _valid(row, services.now_ms())
 
 
-def rotate(services: Services, account: str) -> Secret:
-    """A new secret; the one before is valid for KEPT from now on. Raises RateLimited beyond MAX_SECRETS."""
+def rotate(services: Services, account: str) -> tuple[Secret, ...]:
+    """A new secret before those that are valid, of which the one before is so for KEPT from now on.
+
+    Raises RateLimited beyond MAX_SECRETS.
+    """
     key, made = _key(account), _new()
     row = services.table.get(key) or _first(services, key)
     for _ in range(RACES):
         now_ms = services.now_ms()
-        first, *older = _valid(row, now_ms)
+        first, *older = before = _valid(row, now_ms)
         if first.text == made:
-            return first  # written by a call whose answer was lost
-        if len(older) + 2 > MAX_SECRETS:
+            return before  # written by a call whose answer was lost
+        if len(before) == MAX_SECRETS:
             ends = min(secret.until or 0 for secret in older)
             raise RateLimited(-(-(ends - now_ms) // SECONDS))
-        kept = [Secret(text=first.text, until=now_ms + KEPT), *older]
-        secrets_now = [secret.model_dump(exclude_none=True) for secret in (Secret(text=made), *kept)]
+        after = (Secret(text=made), Secret(text=first.text, until=now_ms + KEPT), *older)
+        changed = {"secrets": [secret.model_dump(exclude_none=True) for secret in after]}
         try:
-            services.table.update(Update(key, Attr("secrets").eq(row["secrets"]), set={"secrets": secrets_now}))
-            return Secret(text=made)
+            services.table.update(Update(key, Attr("secrets").eq(row["secrets"]), set=changed))
+            return after
         except ConditionFailed as failed:
             row = failed.item or _first(services, key)
     raise RateLimited(1)  # others changed it every time

@@ -16,22 +16,24 @@ ends with its task, by an expiry of its own, so that a task without a webhook co
 from __future__ import annotations
 
 import random
+import re
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Literal
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import unquote
 
 from boto3.dynamodb.conditions import Attr
 from botocore.exceptions import BotoCoreError, ClientError
 from pydantic import BaseModel, ConfigDict
 
 from tessera import rounds
+from tessera.addresses import check_url
 from tessera.dispatch import SQS_BATCH, HookRef
 from tessera.errors import NotFound
 from tessera.ids import created_ms, to_uuid
 from tessera.metrics import Metric, emit
 from tessera.observability import about, logger
-from tessera.settings import MINUTES, SECONDS
+from tessera.settings import MINUTES, SECONDS, Settings
 from tessera.table import DUE_SHARDS, ConditionFailed, Key, Put, Update, due_shard
 
 if TYPE_CHECKING:
@@ -45,6 +47,11 @@ AGAIN = 5 * MINUTES  # between two messages of the watchdog's about one attempt
 EARLY = 1 * SECONDS  # by which the clocks of two functions may differ
 MAX_CLAIMS = 5  # of one attempt, each of which died: then it counts as made
 MAX_LOG = 20  # attempts that are remembered
+
+# As RFC 3986 has them; anything else before an @ is left to the check of the whole, which refuses it.
+WITH_CREDENTIALS = re.compile(
+    r"(?P<scheme>https?://)(?P<credentials>[\w.~!$&'()*+,;=:%-]{1,512})@(?P<rest>.*)", re.I | re.A
+)
 
 State = Literal["pending", "delivered", "dead"]
 
@@ -105,12 +112,6 @@ class Delivery(Frozen):
     def ref(self) -> HookRef:
         return HookRef(task=self.task, correlation=self.correlation)
 
-    @property
-    def shown_url(self) -> str:
-        """Without the credentials that may stand in it."""
-        parts = urlsplit(self.url)
-        return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
-
     def put(self, now_ms: int) -> Put:
         """For the transaction that ends the task."""
         row = self.model_dump(mode="json", exclude_none=True) | hook_key(self.task).as_item()
@@ -119,6 +120,20 @@ class Delivery(Frozen):
 
 def hook_key(task: int) -> Key:
     return Key(f"TASK#{task}", "HOOK")
+
+
+def parted(url: str) -> tuple[str, tuple[str, str] | None]:
+    """The address, and the user and password that stand in it, if any: sent as Basic authentication."""
+    match = WITH_CREDENTIALS.fullmatch(url)
+    if match is None:
+        return url, None
+    user, _, password = match["credentials"].partition(":")
+    return match["scheme"] + match["rest"], (unquote(user), unquote(password))
+
+
+def check(url: str, settings: Settings) -> None:
+    """Whether a task's end may be told there. Raises Invalid."""
+    check_url(parted(url)[0], settings)
 
 
 def find(services: Services, task: int) -> Delivery | None:
