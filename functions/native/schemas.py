@@ -67,7 +67,7 @@ class Webhook(Wish):
 
     url: StrictStr = Field(
         min_length=1, max_length=2048, examples=["https://example.com/hooks/tessera"],
-        description="http or https, of a public address; a user and a password may stand in it, for Basic authentication",
+        description="http or https, a public address; a user and a password may stand in it, for Basic authentication",
     )  # fmt: skip
     delay: Annotated[StrictInt, Field(ge=0, le=86_400)] = Field(
         default=0, description="seconds from the end of the task to the first attempt"

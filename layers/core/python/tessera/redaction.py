@@ -23,6 +23,7 @@ SECRETS = (
         r"modal-secret|token_secret)[\"']?\s*[:=]\s*(?:[bu]?[\"'])?)(?P<secret>(?:(?:Basic|Bearer) )?[^\s\"',;}\\]+)",
         re.IGNORECASE,
     ),
+    re.compile(r"(?P<name>://)(?P<secret>[^\s/?#@\"'<>]+)(?=@)"),  # credentials in a URL
     # our keys wherever they stand: the account's id may be told, the secret not
     re.compile(r"(?P<name>\btsr_[0-9a-f]{16}_)(?P<secret>[A-Za-z0-9_-]{32,})"),
     re.compile(r"(?P<name>\btsu_)(?P<secret>[A-Za-z0-9_-]{8,})"),  # tokens, which stand in paths

@@ -47,6 +47,8 @@ class Settings(BaseModel):
     """Of the CloudFront distribution for results, whose links the key in `link_secret` signs; without one S3 does."""
     link_key_id: str = ""
     link_secret: str = ""
+    allowed_addresses: str = ""
+    """Networks that callers' URLs may lead to although they are not public: "10.1.0.0/16, 127.0.0.1:8123"."""
     upload_ttl_seconds: int = 3600
     result_retention_seconds: int = 86_400
     history_retention_days: int = 90
