@@ -20,6 +20,7 @@ import time
 from collections.abc import Iterable
 from functools import lru_cache
 from ipaddress import ip_address
+from typing import Any
 
 import httpcore
 import httpx
@@ -44,9 +45,10 @@ class UnknownHost(httpx.ConnectError):
     pass
 
 
-def client(settings: Settings, timeout: httpx.Timeout = TIMEOUT) -> httpx.Client:
+def client(settings: Settings, timeout: httpx.Timeout = TIMEOUT, total: float | None = None) -> httpx.Client:
     """Follows no redirect unless it is asked to, and then at most three; each request's URL is checked, a redirect's
-    too. A connection serves one request. Requests raise Forbidden, UnknownHost and httpx's own errors."""
+    too. A connection serves one request, and lives for `total` seconds at most: httpx's own limits are on each single
+    read and write. Requests raise Forbidden, UnknownHost and httpx's own errors."""
     logging.getLogger("httpx").setLevel(logging.WARNING)  # it tells whole URLs
 
     def check(request: httpx.Request) -> None:
@@ -56,7 +58,7 @@ def client(settings: Settings, timeout: httpx.Timeout = TIMEOUT) -> httpx.Client
             raise Forbidden("The address is not allowed") from refused
 
     return httpx.Client(
-        transport=GuardedTransport(settings),
+        transport=GuardedTransport(settings, total),
         timeout=timeout,
         max_redirects=3,
         trust_env=False,
@@ -70,16 +72,17 @@ def trusted() -> ssl.SSLContext:
 
 
 class GuardedTransport(httpx.HTTPTransport):
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, total: float | None = None) -> None:
         super().__init__(verify=trusted(), trust_env=False)
         self._pool = httpcore.ConnectionPool(
-            ssl_context=trusted(), max_keepalive_connections=0, network_backend=GuardedNetwork(settings)
+            ssl_context=trusted(), max_keepalive_connections=0, network_backend=GuardedNetwork(settings, total)
         )
 
 
 class GuardedNetwork(httpcore.NetworkBackend):
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, total: float | None = None) -> None:
         self.settings = settings
+        self.total = total
         self.plain = httpcore.SyncBackend()
 
     def connect_tcp(
@@ -91,6 +94,18 @@ class GuardedNetwork(httpcore.NetworkBackend):
         socket_options: Iterable[SOCKET_OPTION] | None = None,
     ) -> httpcore.NetworkStream:
         """To the first of the name's addresses that answers, all within `timeout`."""
+        began = time.monotonic()
+        stream = self._connected(host, port, timeout, local_address, socket_options)
+        return stream if self.total is None else Bounded(stream, began + self.total)
+
+    def _connected(
+        self,
+        host: str,
+        port: int,
+        timeout: float | None,
+        local_address: str | None,
+        socket_options: Iterable[SOCKET_OPTION] | None,
+    ) -> httpcore.NetworkStream:
         addresses = resolve(host, port)
         if not all(reachable(address, port, self.settings) for address in addresses):
             raise Forbidden("The address is not allowed")
@@ -102,6 +117,38 @@ class GuardedNetwork(httpcore.NetworkBackend):
             except httpcore.ConnectError:
                 continue  # a host that has an address of a kind that is not routed here
         return self.plain.connect_tcp(str(addresses[-1]), port, _left(ends), local_address, options)
+
+
+class Bounded(httpcore.NetworkStream):
+    """A connection that ends at a time (of the monotonic clock), however many reads and writes it has until then."""
+
+    def __init__(self, stream: httpcore.NetworkStream, ends: float) -> None:
+        self.stream = stream
+        self.ends = ends
+
+    def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
+        return self.stream.read(max_bytes, self._left(timeout, httpcore.ReadTimeout))
+
+    def write(self, buffer: bytes, timeout: float | None = None) -> None:
+        self.stream.write(buffer, self._left(timeout, httpcore.WriteTimeout))
+
+    def start_tls(
+        self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: float | None = None
+    ) -> httpcore.NetworkStream:
+        left = self._left(timeout, httpcore.ConnectTimeout)
+        return Bounded(self.stream.start_tls(ssl_context, server_hostname, left), self.ends)
+
+    def close(self) -> None:
+        self.stream.close()
+
+    def get_extra_info(self, info: str) -> Any:
+        return self.stream.get_extra_info(info)
+
+    def _left(self, timeout: float | None, over: type[httpcore.TimeoutException]) -> float:
+        left = self.ends - time.monotonic()
+        if left <= 0:
+            raise over("The connection's time is over")
+        return left if timeout is None else min(timeout, left)
 
 
 def resolve(host: str, port: int) -> tuple[Address, ...]:

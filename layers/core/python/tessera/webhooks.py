@@ -43,6 +43,7 @@ RETRY_AFTER = (3 * MINUTES, 6 * MINUTES, 10 * MINUTES)  # Let's Enhance: then th
 LEASE = 1 * MINUTES  # of an attempt, above its function's time-out
 LONGEST_MESSAGE = 900 * SECONDS  # SQS delays a message by so much at most; what waits longer is the watchdog's
 GRACE = 30 * SECONDS  # in which a message should have come
+ROUND = 5 * SECONDS  # of the watchdog, beside that over files
 AGAIN = 5 * MINUTES  # between two messages of the watchdog's about one attempt
 EARLY = 1 * SECONDS  # by which the clocks of two functions may differ
 MAX_CLAIMS = 5  # of one attempt, each of which died: then it counts as made
@@ -158,7 +159,7 @@ def announce(services: Services, delivery: Delivery) -> None:
 
 
 def look_after_all(services: Services) -> int:
-    """Sends a message about everything that is due and has none; returns how many."""
+    """One round: sends messages about everything that is due and has none; returns how many tens there were."""
     return rounds.each(_overdue(services, services.now_ms()), lambda refs: _send_again(services, refs))
 
 
@@ -166,7 +167,10 @@ def _overdue(services: Services, now_ms: int) -> Iterator[list[HookRef]]:
     for shard in random.sample(range(DUE_SHARDS), DUE_SHARDS):
         rows = services.table.query_due("HOOK", shard, now_ms).items
         refs = [HookRef(task=int(row["pk"].removeprefix("TASK#")), correlation=row["correlation"]) for row in rows]
-        yield from (refs[first : first + SQS_BATCH] for first in range(0, len(refs), SQS_BATCH))
+        for first in range(0, len(refs), SQS_BATCH):
+            if services.now_ms() > now_ms + ROUND:
+                return
+            yield refs[first : first + SQS_BATCH]
 
 
 def _send_again(services: Services, refs: list[HookRef]) -> None:
