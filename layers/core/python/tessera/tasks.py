@@ -205,7 +205,7 @@ def _item(row: Row, key: Key, created: int, order: str, account: str) -> Item:
 def get(services: Services, account: str, task: int) -> View:
     """Raises NotFound, the same for a foreign task as for an unknown one."""
     rows = services.table.query_partition(f"TASK#{task}")
-    if not rows:
+    if not any(row["sk"] == "TASK" for row in rows):
         raise NotFound
     view = _view(rows)
     if view.task.account != account:
