@@ -7,7 +7,9 @@ import json
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from tessera import uploads
 from tessera.job import Job, JobError, Outcome
+from tessera.storage import parse_upload_key
 
 from tests.integration.cloud import Cloud
 from tests.world import key_of, png
@@ -25,6 +27,7 @@ class Walk:
         self.jobs = jobs
         self.key = cloud.account(credits=100)
         self.pictures = 0
+        self.uploaded = ""  # key of the last upload of a task with a webhook
 
     def picture(self) -> bytes:
         """Another one each time: a repeat would be answered from storage."""
@@ -193,6 +196,47 @@ class Walk:
         self.cloud.tick("WatchdogFunction")
         assert self.state(task) == "failed"
 
+    # ------------------------------------------------------------ webhooks
+
+    def hooked(self, *bodies: bytes, delay: int = 0, event: bool = True) -> str:
+        """A task with a webhook to a server that is not there."""
+        data = [self.cloud.upload(self.key, body, event=event) for body in bodies]
+        self.uploaded = key_of(data[-1]["uploadURL"])
+        files = [{"fileName": each["fileName"]} for each in data]
+        wish = {"files": files, "webhook": {"url": "https://receiver.invalid/", "delay": delay}}
+        status, answer = self.cloud.post("/v1/tasks", wish, self.key)
+        assert status == 200, answer
+        return str(answer["data"]["taskId"])
+
+    def webhook(self, task: str) -> str:
+        status, answer = self.cloud.post("/v1/tasks/webhook", {"taskId": task}, self.key)
+        assert status == 200, answer
+        return str(answer["data"]["state"])
+
+    def webhooks(self) -> None:
+        tasks = []
+        for outcome in (None, CORRUPT):  # told by on_result, and tried twice
+            tasks.append(self.hooked(self.picture()))
+            (job,) = self.dispatched()
+            self.cloud.finish(job, outcome)
+            assert self.cloud.feed("DeliverWebhookFunction") == 0
+        refused = self.hooked(b"no picture")  # by the start
+        cancelled = self.hooked(self.picture())  # by its owner
+        assert self.cloud.post("/v1/tasks/cancel", {"taskId": cancelled}, self.key)[0] == 200
+        late = self.hooked(b"no picture", event=False)  # by on_upload
+        assert self.cloud.feed("OnUploadFunction") == 0
+        known = self.hooked(b"no picture", event=False)  # by dispatch: on_upload died in the middle
+        owner = parse_upload_key(self.uploaded)
+        assert owner is not None and uploads.arrived(self.cloud.services, *owner)
+        self.cloud.lose("UploadEventQueue")
+        assert self.dispatched() == []
+        for way in ("", "/rotate"):
+            assert self.cloud.post(f"/v1/webhook-secret{way}", {}, self.key)[0] == 200
+        self.cloud.clock.forward(240)
+        self.cloud.tick("WatchdogFunction")  # whose messages are those of the second attempts
+        assert self.cloud.feed("DeliverWebhookFunction") == 0
+        assert {self.webhook(task) for task in (*tasks, refused, cancelled, late, known)} == {"pending"}
+
     # ------------------------------------------------------------ the end of everything
 
     def the_end(self) -> None:
@@ -222,4 +266,5 @@ def walk(cloud: Cloud, jobs: Jobs) -> None:
     script.a_result_that_was_removed()
     script.lost_messages()
     script.workers_that_say_nothing()
+    script.webhooks()
     script.the_end()
