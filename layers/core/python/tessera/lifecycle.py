@@ -285,9 +285,10 @@ def _end_file(services: Services, number: int, counts: Mapping[str, int], *write
     file has ended already.
     """
     now_ms, add = services.now_ms(), {"left": -1, **counts}
-    as_read, ended = Attr("hook").not_exists(), None
+    as_read: ConditionBase = Attr("hook").not_exists()
+    ended: Delivery | None = None
     for _ in range(END_TRIES):
-        outbox = [ended.put(now_ms)] if ended else []
+        outbox = () if ended is None else (ended.put(now_ms),)
         try:
             services.table.transact(Update(task_key(number), as_read, add=add), *writes, *outbox)
             break
@@ -304,7 +305,9 @@ def _end_file(services: Services, number: int, counts: Mapping[str, int], *write
 
 
 def _delivery(task: Task, now_ms: int) -> Delivery | None:
-    return task.hook and Delivery.of(task.id, task.account, task.hook, task.correlation, now_ms)
+    if task.hook is None:
+        return None
+    return Delivery.of(task.id, task.account, task.hook, task.correlation, now_ms)
 
 
 # ---------------------------------------------------------------- by the owner

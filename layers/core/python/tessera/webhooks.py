@@ -22,7 +22,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import unquote
 
-from boto3.dynamodb.conditions import Attr
+from boto3.dynamodb.conditions import Attr, ConditionBase
 from botocore.exceptions import BotoCoreError, ClientError
 from pydantic import BaseModel, ConfigDict
 
@@ -254,18 +254,17 @@ def _record(services: Services, claimed: Delivery, made: Attempt, last: bool = F
 
 
 def _tell(now: Delivery, made: Attempt) -> None:
-    told = {"webhook": now.id, "status": made.status, "ms": made.ms}
     if now.state == "delivered":
-        logger.info("webhook delivered", **told)
+        logger.info("webhook delivered", webhook=now.id, status=made.status, ms=made.ms)
         emit({Metric.WEBHOOKS_DELIVERED: 1})
-    elif now.state == "dead":
-        logger.warning("webhook given up", why=made.error, **told)
+        return
+    said = "webhook given up" if now.state == "dead" else "webhook failed"
+    logger.warning(said, webhook=now.id, status=made.status, why=made.error, ms=made.ms)
+    if now.state == "dead":
         emit({Metric.WEBHOOKS_DEAD: 1})
-    else:
-        logger.warning("webhook failed", why=made.error, **told)
 
 
-def _same(delivery: Delivery) -> Any:
+def _same(delivery: Delivery) -> ConditionBase:
     """The row is as it was read, as far as attempts go."""
     pending = Attr("state").eq("pending") & Attr("attempt").eq(delivery.attempt)
     return pending & Attr("lease").eq(delivery.lease) & Attr("claims").eq(delivery.claims)
