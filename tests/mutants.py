@@ -432,6 +432,30 @@ MUTANTS = (
     ),
     Mutant("G30", "a work message that comes back is work", REDRIVEN, CLAIMED_AGAIN),
     Mutant("G30", "a result that comes back counts again", REDRIVEN, FINISHED_AGAIN),
+    Mutant(
+        "G31",
+        "the outbox row is not written with the last file",
+        Lab("a webhook, its message lost"),
+        ((LIFECYCLE, "outbox = () if ended is None else (ended.put(now_ms),)", "outbox = ()"),),
+    ),
+    Mutant(
+        "G31",
+        "an attempt is claimed without a condition",
+        "integration/test_webhooks.py::test_two_messages_at_once_make_one_attempt",
+        (
+            (
+                CORE + "webhooks.py",
+                "claim = Update(hook_key(found.task), _same(found), set=",
+                "claim = Update(hook_key(found.task), None, set=",
+            ),
+        ),
+    ),
+    Mutant(
+        "G31",
+        "the watchdog sends no message about what is due",
+        Lab("a webhook, its message lost"),
+        ((CORE + "webhooks.py", "    services.hooks.send(refs)\n    now_ms", "    now_ms"),),
+    ),
 )
 
 

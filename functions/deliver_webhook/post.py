@@ -19,13 +19,14 @@ TOTAL = 15.0  # seconds, below the function's time-out
 MAX_ANSWER = 64 * 1024  # bytes that are read of an answer, of which only the status counts
 USER_AGENT = "Tessera-Webhook/1"
 
-WHY: tuple[tuple[type[httpx.HTTPError], str], ...] = (
+WHY: tuple[tuple[type[Exception], str], ...] = (
     # the first that fits; said to the owner of the task, who may not learn anything of the network behind
     (outbound.Forbidden, "the address is not allowed"),
     (outbound.UnknownHost, "the host is unknown"),
     (httpx.TimeoutException, "no answer in time"),
     (httpx.ConnectError, "no connection"),
     (httpx.HTTPError, "the connection broke"),
+    (httpx.InvalidURL, "the address is not allowed"),
 )
 
 
@@ -39,7 +40,7 @@ def post(services: Services, delivery: Delivery) -> Attempt:
     status, error = None, ""
     try:
         status = _send(services, delivery.url, headers, body.encode())
-    except httpx.HTTPError as failed:
+    except (httpx.HTTPError, httpx.InvalidURL) as failed:
         error = next(words for kind, words in WHY if isinstance(failed, kind))
     return Attempt(at=now_ms, status=status, error=error, ms=int((time.monotonic() - began) * SECONDS))
 

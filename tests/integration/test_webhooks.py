@@ -17,7 +17,7 @@ from deliver_webhook import bodies, post
 from deliver_webhook.app import lambda_handler
 from standardwebhooks.webhooks import Webhook, WebhookVerificationError
 from tessera import accounts, cleanup, ids, lifecycle, starts, tasks, webhooks
-from tessera.errors import Invalid
+from tessera.errors import Invalid, NotFound
 from tessera.job import JobError, Outcome
 from tessera.observability import RedactingFormatter, logger
 from tessera.recipe import Encode, Recipe, Thumbnail, Upscale
@@ -25,6 +25,7 @@ from tessera.settings import HOURS, MINUTES, SECONDS, Settings
 from tessera.table import Item
 from tessera.webhooks import Delivery, Hook
 
+from infra import admin
 from tests.receiver import Receiver, plain, receiving
 from tests.world import CONTEXT, World, png
 
@@ -265,6 +266,32 @@ def test_events_and_messages_that_come_twice_tell_it_once(world: World, key: str
     world.result_event(result)
     world.tell(3600)
     assert len(receiver.got) == 1
+
+
+def test_two_messages_at_once_make_one_attempt(
+    world: World, key: str, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """G31: both have read the row before either claims it."""
+    receiver.answers = [500, 200]
+    task = ended(world, key, Hook.after(receiver.url()))
+    stale = row(world, task)
+    world.tell()
+    monkeypatch.setattr(webhooks, "find", lambda services, task: stale)
+    webhooks.deliver(world.services, stale.ref, lambda delivery: post.post(world.services, delivery))
+    assert len(receiver.got) == 1
+
+
+def test_a_late_record_changes_nothing_of_the_attempt_after_it(world: World, key: str, receiver: Receiver) -> None:
+    task = ended(world, key, Hook(url=receiver.url(), pauses=(0, MINUTES)))
+
+    def slow(delivery: Delivery) -> webhooks.Attempt:
+        world.clock.forward(61)  # longer than its lease
+        world.watchdog()
+        world.tell()
+        return webhooks.Attempt(at=world.clock.ms, error="no answer in time")
+
+    webhooks.deliver(world.services, row(world, task).ref, slow)
+    assert (row(world, task).state, [made.status for made in row(world, task).log]) == ("delivered", [200])
 
 
 def test_files_that_end_at_once_tell_it_once(
@@ -584,6 +611,28 @@ def test_the_owner_sees_every_attempt(world: World, key: str, receiver: Receiver
     assert [(made["status"], made["error"]) for made in seen["attempts"]] == [(500, None), (200, None)]
     assert [made["at"] for made in seen["attempts"]] == receiver.times
     assert seen["webhookId"] == receiver.got[0].headers["webhook-id"]
+
+
+def test_an_operator_has_it_told_again_as_often_as_they_like(
+    world: World, key: str, receiver: Receiver, capsys: pytest.CaptureFixture[str]
+) -> None:
+    receiver.answers = [500, 500, 500, 500, 200]
+    task = ended(world, key, Hook.after(receiver.url()))
+    world.tell(3600)
+    assert row(world, task).state == "dead"
+    uuid = ids.to_uuid(task)
+    assert admin.show(world.services, uuid).endswith("webhook dead, attempt 4, answers 500, 500, 500, 500")
+    for times in (1, 2):
+        admin.replay(world.services, uuid if times == 1 else str(task))
+        assert (row(world, task).state, row(world, task).attempt) == ("pending", 0)
+        world.tell(3600)
+        assert (row(world, task).state, len(receiver.got)) == ("delivered", 4 + times)
+    assert len({got.headers["webhook-id"] for got in receiver.got}) == 1
+    told = capsys.readouterr().out
+    assert (told.count('"WebhooksDead":'), told.count('"WebhooksDelivered":')) == (1, 2)
+    for unknown in (start(world, key, None), start(world, key, Hook.after(receiver.url())), "nonsense"):
+        with pytest.raises(NotFound):
+            admin.replay(world.services, str(unknown))
 
 
 def test_foreign_tasks_and_those_without_a_webhook_are_unknown(world: World, key: str) -> None:
