@@ -41,6 +41,7 @@ DEAD_LETTERS = {
     "upload": "UploadDeadLetters",
     "result": "ResultDeadLetters",
     "work": "WorkDeadLetters",
+    "fetch": "FetchDeadLetters",
     "webhook": "HookDeadLetters",
 }
 

@@ -294,7 +294,13 @@ MUTANTS = (
         "G14",
         "the ETag is not pinned",
         FAILS,
-        ((UPLOADS, 'Attr("used").not_exists() | Attr("etag").eq(facts.etag),', "None,"),),
+        (
+            (
+                UPLOADS,
+                'Attr("used").not_exists() | Attr("etag").eq(facts.etag) | Attr("state").eq("fetching"),',
+                "None,",
+            ),
+        ),
     ),
     Mutant(
         "G14",

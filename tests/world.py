@@ -23,13 +23,15 @@ import boto3
 import yaml
 from moto.sqs.models import sqs_backends
 from PIL import Image
-from tessera import accounts, lifecycle, webhooks
+from tessera import accounts, lifecycle, sources, webhooks
 from tessera import services as composition
 from tessera.dispatch import FileRef
 from tessera.job import Job, Outcome, Report
 from tessera.recipe import Upscale
 from tessera.services import Services, build
 from tessera.settings import Settings
+from tessera.storage import upload_key
+from tessera.tasks import File, file_key
 
 from infra.admin import create_account
 
@@ -228,6 +230,15 @@ class World:
             lifecycle.dispatch(self.services, FileRef.model_validate_json(body))
         return [Job.model_validate_json(body) for body in self.take(self.services.settings.job_queue_url)]
 
+    def fetch_all(self) -> None:
+        """Fetch messages -> pictures in storage, and the events of their arrival."""
+        for body in self.take(self.services.settings.fetch_queue_url):
+            ref = FileRef.model_validate_json(body)
+            sources.fetch(self.services, ref)
+            file = File.model_validate(self.services.table.get(file_key(ref.task, ref.nn)))
+            if self.services.storage.head(upload_key(file.account, file.upload)):
+                self.upload_event(upload_key(file.account, file.upload))
+
     def work(self, job: Job, outcome: Outcome | None = None, event: bool = True) -> str:
         """A worker that enlarges by repeating pixels; with a failed `outcome`, one that writes that."""
         if outcome is None:
@@ -357,13 +368,12 @@ def make_world(monkeypatch: Any, **settings: Any) -> World:
     table = template()["Resources"]["Table"]["Properties"]
     made = ("AttributeDefinitions", "KeySchema", "GlobalSecondaryIndexes", "BillingMode")
     dynamodb.create_table(TableName="tessera-test", **{name: table[name] for name in made})
-    queues = {name: sqs.create_queue(QueueName=name)["QueueUrl"] for name in ("work", "jobs", "hooks")}
+    queues = {name: sqs.create_queue(QueueName=name)["QueueUrl"] for name in ("work", "jobs", "fetches", "hooks")}
     clock = Clock()
     services = build(
         Settings(
             table="tessera-test", bucket="tessera-test", work_queue_url=queues["work"], job_queue_url=queues["jobs"],
-            hook_queue_url=queues["hooks"],
-            **settings,
+            fetch_queue_url=queues["fetches"], hook_queue_url=queues["hooks"], **settings,
         ),
         inside(),
         now_ms=clock,
@@ -374,6 +384,6 @@ def make_world(monkeypatch: Any, **settings: Any) -> World:
             client.meta.events.unregister(event, unique_id=event)  # the world's before this one
             client.meta.events.register(event, handler, unique_id=event)
     composition.services.cache_clear()
-    for module in ("on_upload", "on_result", "deliver_webhook", "upscayl", "native", "companion"):
+    for module in ("on_upload", "fetch_source", "on_result", "deliver_webhook", "upscayl", "native", "companion"):
         monkeypatch.setattr(f"{module}.app.services", lambda: services)
     return world

@@ -6,12 +6,15 @@ A request whose answer never came, or was a server error, is sent again: at most
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from tessera import accounts, audit, budget, credits, ids
+import httpx
+import pytest
+from tessera import accounts, audit, budget, credits, idempotency, ids, outbound, starts
 from tessera.errors import TesseraError
+from tessera.recipe import Encode, Recipe, Upscale
 from tessera.settings import SECONDS
 from tessera.storage import upload_key
 from tessera.table import ConditionFailed
@@ -19,12 +22,14 @@ from tessera.table import ConditionFailed
 from infra.admin import create_account, redrive, replay, settle_vocabulary, show, spend
 from tests.crashlab.gpu import Gpu
 from tests.crashlab.invariants import require
-from tests.crashlab.pictures import OTHER, PHOTO
+from tests.crashlab.pictures import LONG_SOURCE, OTHER, PHOTO
 from tests.crashlab.receiver import URL, Receiver
 from tests.crashlab.simulation import BUCKET, Simulation, objects
 from tests.world import key_of
 
 TRIES = 4
+SOURCE_URL = "https://pictures.example/a.png"
+RECIPE = Recipe(operations=(Upscale(model="upscayl-standard-4x", scale=4), Encode(format="png")))
 
 
 class Step(Protocol):
@@ -36,6 +41,7 @@ class Client:
     simulation: Simulation
     key: str
     receiver: Receiver
+    patch: pytest.MonkeyPatch
     gpu: Gpu | None = None  # with Worker=modal
     names: list[dict[str, Any]] = field(default_factory=list)  # what get-upload-url answered
     tasks: list[str] = field(default_factory=list)  # that were confirmed
@@ -181,6 +187,53 @@ class StartForm:
         headers = {"content_type": f"multipart/form-data; boundary={mark}"} | _once(self.once)
         for _ in range(self.times):
             _started(client, client.post("/start-task", raw, **headers), 200)
+
+
+@dataclass(frozen=True)
+class StartByUrl:
+    """A task of one picture by its URL, whose server gives `answers` in turn, the last for ever: a body, or the status
+    of an error; one that is LONG_SOURCE breaks off after its first part, but for the last."""
+
+    answers: tuple[bytes | int, ...] = (PHOTO,)
+    times: int = 1
+
+    def do(self, client: Client) -> None:
+        services = client.simulation.world.services
+        source = Source(list(self.answers))
+        client.patch.setattr(outbound, "client", source.client)
+        who = accounts.credential(services, client.key)
+        once = idempotency.once(who.account, "by-url", "start", lambda: {"url": SOURCE_URL})
+
+        def start() -> None:
+            wanted = (starts.Wanted.fetched(services, SOURCE_URL),)
+            task = ids.to_uuid(starts.start(services, who, wanted, RECIPE, once))
+            if task not in client.tasks:
+                client.tasks.append(task)
+
+        for _ in range(self.times):
+            command(client, start)
+
+
+@dataclass
+class Source:
+    """The server of a picture, with no network between."""
+
+    answers: list[bytes | int]
+
+    def client(self, *_: Any, **__: Any) -> httpx.Client:
+        return httpx.Client(transport=httpx.MockTransport(self._answer))
+
+    def _answer(self, request: httpx.Request) -> httpx.Response:
+        last = len(self.answers) == 1
+        said = self.answers[0] if last else self.answers.pop(0)
+        if isinstance(said, int):
+            return httpx.Response(said)
+        return httpx.Response(200, content=self._pieces(said, broken=said == LONG_SOURCE and not last))
+
+    def _pieces(self, body: bytes, broken: bool) -> Iterator[bytes]:
+        yield body
+        if broken:
+            raise httpx.ReadError("cut off")
 
 
 @dataclass(frozen=True)

@@ -25,11 +25,12 @@ from tests.crashlab.client import (
     Redrive,
     Replay,
     Start,
+    StartByUrl,
     StartForm,
     Step,
     Upload,
 )
-from tests.crashlab.pictures import LONG, NO_PICTURE
+from tests.crashlab.pictures import LONG, LONG_SOURCE, NO_PICTURE, PHOTO
 
 Script = tuple[tuple[float, str], ...]  # (seconds after the job was taken, what the worker writes)
 
@@ -191,6 +192,20 @@ FLOWS = (
         ),
         starts=2,
         runs=2,
+    ),
+    Flow("a picture by its URL", (StartByUrl(times=2), Pause(5), Ask()), once=True, runs=1),
+    Flow("a picture by its URL, its server fails once", (StartByUrl((503, PHOTO)), Ask()), once=True, runs=1),
+    Flow("a picture by its URL, in parts, cut off once", (StartByUrl((LONG_SOURCE,) * 2),), once=True, runs=1),
+    Flow("a picture by its URL, never there", (StartByUrl((503,)), Ask()), ends=("failed",), once=True, runs=0),
+    Flow("a picture by its URL, not found", (StartByUrl((404,)),), ends=("failed",), once=True, runs=0),
+    Flow("a picture by its URL, no picture", (StartByUrl((NO_PICTURE,)),), ends=("failed",), once=True, runs=0),
+    Flow("a picture by its URL, all events of S3 lost", (StartByUrl(), Ask()), once=True, runs=1, lose=EVENTS),
+    Flow(
+        "a picture by its URL, deleted while it waits",
+        (StartByUrl((503, PHOTO)), Pause(5), Delete(times=2), Pause(90), Ask()),
+        ends=("cancelled",),
+        once=True,
+        runs=0,
     ),
     Flow("parts signed again and listed", (PartByPart(), Pause(5), Start())),
     Flow("a page's form", (PageForm(), Pause(5), Start(), Ask())),

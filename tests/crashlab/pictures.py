@@ -17,4 +17,5 @@ PHOTO = png(6, 4)
 OTHER = png(5, 5)
 NO_PICTURE = b"these bytes are no picture"
 LONG = long_header()
+LONG_SOURCE = PHOTO + bytes(8 * 1024 * 1024)  # more than one part of what is fetched
 PICTURES = {"result": png(24, 16), "jpeg": LONG, "garbage": NO_PICTURE}

@@ -31,7 +31,7 @@ from tests.world import CONTEXT, REGION, ROOT, World, key_of, s3_message, templa
 WATCHDOG = 1 * MINUTES  # template.yaml: how often the schedules run
 SWEEP = 5 * MINUTES
 BATCH = 10
-ALONE = ("JobQueue", "HookQueue")  # batches of one
+ALONE = ("JobQueue", "FetchQueue", "HookQueue")  # batches of one
 MOMENT = 100  # ms between a message and its delivery
 ACCOUNT = "123456789012"
 BUCKET = "tessera-test"
@@ -125,6 +125,7 @@ class Simulation:
         self.sent_by_functions = {
             "WorkQueue": world.services.settings.work_queue_url,
             "JobQueue": world.services.settings.job_queue_url,
+            "FetchQueue": world.services.settings.fetch_queue_url,
             "HookQueue": world.services.settings.hook_queue_url,
         }
 

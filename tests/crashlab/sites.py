@@ -17,7 +17,7 @@ from tests.world import ROOT
 
 FOLDERS = ("layers/core/python", "functions", "infra/admin.py")
 # attributes and parameters that hold such an object
-HOLDERS = {"table", "storage", "work", "hooks", "dispatcher", "inner"}
+HOLDERS = {"table", "storage", "work", "fetches", "hooks", "dispatcher", "inner"}
 ASKING = {"_ask", "get_secret_value"}  # ModalDispatcher's one way to Modal's client, and to its token
 LOCAL = {"generate_presigned_post", "generate_presigned_url", "meta", "exceptions", "close"}  # arithmetic and facts
 

@@ -160,7 +160,7 @@ def deployment(flow: Flow, recorder: Recorder) -> Iterator[Client]:
         )
         provider = gpu.Gpu(simulation, patch, flow.answers) if modal else None
         receiver = Receiver(simulation, patch, flow.receiver)
-        yield Client(simulation, world.account(flow.credits), receiver, provider)
+        yield Client(simulation, world.account(flow.credits), receiver, patch, provider)
 
 
 @cache

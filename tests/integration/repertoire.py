@@ -4,12 +4,16 @@ broken or over. `walk` plays it through; what was asked for is in the cloud's re
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from tessera import uploads
+import httpx
+import pytest
+from tessera import accounts, ids, outbound, sources, starts, uploads
 from tessera.job import Job, JobError, Outcome
+from tessera.recipe import Encode, Recipe, Upscale
 from tessera.storage import parse_upload_key
+from tessera.webhooks import Hook
 
 from tests.integration.cloud import Cloud
 from tests.world import key_of, png
@@ -19,6 +23,8 @@ Jobs = Callable[[], Sequence[Job]]  # those that were handed over since the last
 CORRUPT = Outcome(status="failed", error=JobError(code="corrupt_image", message="Damaged", retryable=False))
 HICCUP = Outcome(status="failed", error=JobError(code="internal", message="Something broke", retryable=True))
 DAYS = 86_400
+NOWHERE = "https://receiver.invalid/"
+RECIPE = Recipe(operations=(Upscale(model="upscayl-standard-4x", scale=4), Encode(format="png")))
 
 
 class Walk:
@@ -157,6 +163,54 @@ class Walk:
         wish = {"files": [{name: data[name] for name in ("fileName", "fileType", "fileSize")}]}
         assert self.cloud.post("/start-task", wish, self.key)[0] == 400
 
+    # ------------------------------------------------------------ pictures by URL
+
+    def by_url(self, *answers: Callable[[], httpx.Response], loses: bool = False, hook: Hook | None = None) -> None:
+        """A task whose source answers so, one message after the other; `loses` the event of what was fetched."""
+        services, told = self.cloud.services, list(answers)
+        who = accounts.credential(services, self.key)
+
+        def client(*_: Any, **__: Any) -> httpx.Client:
+            return httpx.Client(transport=httpx.MockTransport(lambda request: told.pop(0)()))
+
+        wanted = (starts.Wanted.fetched(services, "https://pictures.example/a.png"),)
+        self.latest = starts.start(services, who, wanted, RECIPE, terms=starts.Terms(hook=hook))
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(outbound, "client", client)
+            for n in range(len(answers) + loses):
+                if n:
+                    self.cloud.clock.forward(sources.LEASE / 1000 + 61)
+                    self.cloud.tick("WatchdogFunction")
+                assert self.dispatched() == []
+                assert self.cloud.feed("FetchSourceFunction") == 0
+                if loses and not n:
+                    self.cloud.lose("UploadEventQueue")
+
+    def pictures_by_url(self) -> None:
+        def cut() -> Iterator[bytes]:
+            yield bytes(9 * 1024 * 1024)
+            raise httpx.ReadError("cut off")
+
+        def good() -> httpx.Response:
+            return httpx.Response(200, content=iter((self.picture(),)))
+
+        self.by_url(lambda: httpx.Response(404))
+        self.by_url(lambda: httpx.Response(200, content=cut()), good)
+        assert self.cloud.feed("OnUploadFunction") == 0
+        (job,) = self.dispatched()
+        self.cloud.finish(job)
+        self.by_url(good, loses=True)
+        (job,) = self.dispatched()
+        self.cloud.finish(job)
+
+        def deleted() -> httpx.Response:
+            task = ids.to_uuid(self.latest)
+            assert self.cloud.post("/v1/tasks/delete", {"taskId": task}, self.key)[0] == 200
+            return good()
+
+        self.by_url(deleted)
+        assert self.cloud.feed("OnUploadFunction") == 0
+
     # ------------------------------------------------------------ workers that fail
 
     def failures(self) -> None:
@@ -203,7 +257,7 @@ class Walk:
         data = [self.cloud.upload(self.key, body, event=event) for body in bodies]
         self.uploaded = key_of(data[-1]["uploadURL"])
         files = [{"fileName": each["fileName"]} for each in data]
-        wish = {"files": files, "webhook": {"url": "https://receiver.invalid/", "delay": delay}}
+        wish = {"files": files, "webhook": {"url": NOWHERE, "delay": delay}}
         status, answer = self.cloud.post("/v1/tasks", wish, self.key)
         assert status == 200, answer
         return str(answer["data"]["taskId"])
@@ -225,6 +279,7 @@ class Walk:
         assert self.cloud.post("/v1/tasks/cancel", {"taskId": cancelled}, self.key)[0] == 200
         late = self.hooked(b"no picture", event=False)  # by on_upload
         assert self.cloud.feed("OnUploadFunction") == 0
+        self.by_url(lambda: httpx.Response(404), hook=Hook.after(NOWHERE))  # by fetch_source
         known = self.hooked(b"no picture", event=False)  # by dispatch: on_upload died in the middle
         owner = parse_upload_key(self.uploaded)
         assert owner is not None and uploads.arrived(self.cloud.services, *owner)
@@ -253,6 +308,7 @@ class Walk:
 def walk(cloud: Cloud, jobs: Jobs) -> None:
     script = Walk(cloud, jobs)
     script.a_picture_and_its_repeat()
+    script.pictures_by_url()
     script.a_repeat_while_the_first_is_at_work()
     script.a_file_in_parts()
     script.account_and_models()

@@ -22,7 +22,7 @@ def probe(body: bytes, head: int = images.HEAD_BYTES) -> images.Header:
     return images.probe(body[:head], lambda first, count: body[first : first + count])
 
 
-@pytest.mark.parametrize("kind", ["png", "jpeg", "webp"])
+@pytest.mark.parametrize("kind", ["png", "jpeg", "webp", "tiff", "bmp", "gif"])
 @pytest.mark.parametrize("size", [(1, 1), (17, 4), (1000, 3)])
 def test_format_and_size(kind: Any, size: tuple[int, int]) -> None:
     header = probe(encoded(Image.new("RGB", size), kind))
@@ -69,7 +69,17 @@ def test_what_is_no_picture_is_refused_in_words(body: bytes) -> None:
 
 
 @given(
-    st.sampled_from([b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR", b"RIFF\0\0\0\0WEBPVP8X"]),
+    st.sampled_from(
+        [
+            b"\xff\xd8\xff",
+            b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR",
+            b"RIFF\0\0\0\0WEBPVP8X",
+            b"II*\0",
+            b"MM\0*",
+            b"BM",
+            b"GIF89a",
+        ]
+    ),
     st.binary(max_size=80),
 )
 def test_no_bytes_break_the_probe(start: bytes, rest: bytes) -> None:
@@ -108,10 +118,17 @@ def test_a_result_may_be_of_any_format(kind: Any, mode: str) -> None:
     assert (header.format, header.width, header.height) == (kind, 301, 77)
 
 
-@pytest.mark.parametrize("kind", ["avif", "tiff"])
-def test_no_upload_may_be_of_a_format_that_is_for_results_only(kind: str) -> None:
+def test_no_upload_may_be_of_a_format_that_is_for_results_only() -> None:
     with pytest.raises(images.NotAPicture, match="Allowed: JPEG, PNG, WEBP"):
-        probe(encoded(Image.new("RGB", (4, 4)), kind))
+        probe(encoded(Image.new("RGB", (4, 4)), "avif"))
+
+
+def test_a_bmp_of_the_oldest_form_and_one_with_its_rows_from_the_top() -> None:
+    old = b"BM" + bytes(12) + (12).to_bytes(4, "little") + (7).to_bytes(2, "little") + (5).to_bytes(2, "little")
+    assert (probe(old + bytes(8)).width, probe(old + bytes(8)).height) == (7, 5)
+    sides = (7).to_bytes(4, "little") + (-5).to_bytes(4, "little", signed=True)
+    header = probe(b"BM" + bytes(12) + (40).to_bytes(4, "little") + sides)
+    assert (header.width, header.height) == (7, 5)
 
 
 def test_a_tiff_whose_directory_lies_at_its_end() -> None:

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import socket
 import ssl
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import closing, suppress
 from datetime import UTC, datetime, timedelta
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
@@ -25,6 +23,9 @@ from tessera.outbound import Forbidden, GuardedNetwork, UnknownHost, client
 from tessera.redaction import redacted
 from tessera.settings import Settings
 
+from tests.served import Answer, Served
+
+OK = Answer.of(b"here")
 PUBLIC = "93.184.216.34"
 
 # Private, special and embedded addresses, each as it comes out of a resolver.
@@ -209,19 +210,22 @@ def test_le_30_sup_07_a_redirect_to_a_refused_address_is_not_followed(
     target: str, names: Names, listener: Listener
 ) -> None:
     location = target.format(port=listener.port)
-    with served(lambda _: (302, {"Location": location}, b"")) as server:
+    with Served(lambda _: Answer(302, {"Location": location}, ())) as server:
         names.names["public.example"] = ["127.0.0.1"]
-        allowing = settings(f"127.0.0.1:{server.server_port}")
+        allowing = settings(f"127.0.0.1:{server.port}")
         with client(allowing) as guarded, pytest.raises((Forbidden, httpx.UnsupportedProtocol)):
-            guarded.get(f"http://public.example:{server.server_port}/", follow_redirects=True)
+            guarded.get(f"http://public.example:{server.port}/", follow_redirects=True)
     assert listener.came() == 0
 
 
+def countdown(path: str) -> Answer:
+    left = int(path.strip("/"))
+    return Answer(302, {"Location": f"/{left - 1}"}, (), 0) if left else OK
+
+
 def test_a_redirect_is_followed_three_times_and_only_where_it_is_asked_for() -> None:
-    with served(
-        lambda path: (302, {"Location": f"/{int(path.strip('/')) - 1}"}, b"") if path != "/0" else OK
-    ) as server:
-        at = f"http://127.0.0.1:{server.server_port}"
+    with Served(countdown) as server:
+        at = f"http://127.0.0.1:{server.port}"
         with client(settings("127.0.0.1")) as guarded:
             assert guarded.get(f"{at}/3").status_code == 302
             assert guarded.get(f"{at}/3", follow_redirects=True).content == b"here"
@@ -231,7 +235,7 @@ def test_a_redirect_is_followed_three_times_and_only_where_it_is_asked_for() -> 
 
 def test_le_30_a_name_is_resolved_once_and_what_was_checked_is_connected_to(names: Names) -> None:
     """Rebinding: what the name means at the second question does not matter, since there is none."""
-    with served(lambda _: OK) as server:
+    with Served(lambda _: OK) as server:
         answers = iter((["127.0.0.1"], ["127.0.0.2"]))
         names.names["rebinding.example"] = []
 
@@ -242,8 +246,8 @@ def test_le_30_a_name_is_resolved_once_and_what_was_checked_is_connected_to(name
 
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(socket, "getaddrinfo", next_answer)
-            with client(settings(f"127.0.0.1/32, 127.0.0.2:{server.server_port + 1}")) as guarded:
-                url = f"http://rebinding.example:{server.server_port}/"
+            with client(settings(f"127.0.0.1/32, 127.0.0.2:{server.port + 1}")) as guarded:
+                url = f"http://rebinding.example:{server.port}/"
                 assert guarded.get(url).content == b"here"
                 assert names.asked == ["rebinding.example"]
                 with pytest.raises(Forbidden):  # the next connection asks again, and checks again
@@ -252,10 +256,10 @@ def test_le_30_a_name_is_resolved_once_and_what_was_checked_is_connected_to(name
 
 
 def test_an_address_that_does_not_answer_is_followed_by_the_next(names: Names) -> None:
-    with served(lambda _: OK) as server:
+    with Served(lambda _: OK) as server:
         names.names["two.example"] = ["127.0.0.9", "127.0.0.1"]
         with client(settings("127.0.0.0/8")) as guarded:
-            assert guarded.get(f"http://two.example:{server.server_port}/").content == b"here"
+            assert guarded.get(f"http://two.example:{server.port}/").content == b"here"
 
 
 def test_a_name_that_is_unknown_is_told_from_one_that_cannot_be_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -279,8 +283,8 @@ def test_a_name_that_is_unknown_is_told_from_one_that_cannot_be_asked_for(monkey
 def test_nothing_of_the_environment_counts(monkeypatch: pytest.MonkeyPatch, listener: Listener) -> None:
     for name in ("http_proxy", "HTTP_PROXY", "ALL_PROXY", "all_proxy"):
         monkeypatch.setenv(name, f"http://127.0.0.1:{listener.port}")
-    with served(lambda _: OK) as server, client(settings("127.0.0.1")) as guarded:
-        assert guarded.get(f"http://127.0.0.1:{server.server_port}/").content == b"here"
+    with Served(lambda _: OK) as server, client(settings("127.0.0.1")) as guarded:
+        assert guarded.get(f"http://127.0.0.1:{server.port}/").content == b"here"
     assert listener.came() == 0
 
 
@@ -293,8 +297,8 @@ def test_tls_is_with_the_name_and_its_certificate_is_checked(
     context.load_cert_chain(*files)
     asked: list[str] = []
     context.sni_callback = lambda _socket, name, _context: asked.append(name)  # type: ignore[assignment]
-    with served(lambda _: OK, context) as server:
-        port = server.server_port
+    with Served(lambda _: OK, context) as server:
+        port = server.port
         with client(settings("127.0.0.1")) as guarded, pytest.raises(httpx.ConnectError, match="CERTIFICATE"):
             guarded.get(f"https://pictures.example:{port}/")
         trusting = ssl.create_default_context(cafile=str(files[0]))
@@ -360,49 +364,9 @@ def test_g25_what_a_log_may_say_of_a_url() -> None:
 
 
 def test_g25_the_clients_own_log_lines_do_not_tell_urls(caplog: pytest.LogCaptureFixture) -> None:
-    with served(lambda _: OK) as server, client(settings("127.0.0.1")) as guarded:
-        guarded.get(f"http://127.0.0.1:{server.server_port}/?key=5ecret")
+    with Served(lambda _: OK) as server, client(settings("127.0.0.1")) as guarded:
+        guarded.get(f"http://127.0.0.1:{server.port}/?key=5ecret")
     assert "5ecret" not in caplog.text
-
-
-OK: tuple[int, dict[str, str], bytes] = (200, {}, b"here")
-
-
-class served:  # noqa: N801 - reads as a function
-    """A server on this machine that answers a path with (status, headers, body)."""
-
-    def __init__(
-        self, answer: Callable[[str], tuple[int, dict[str, str], bytes]], context: ssl.SSLContext | None = None
-    ) -> None:
-        class Handler(BaseHTTPRequestHandler):
-            def do_GET(self) -> None:
-                status, headers, body = answer(self.path)
-                self.send_response(status)
-                for name, value in ({"Content-Length": str(len(body))} | headers).items():
-                    self.send_header(name, value)
-                self.end_headers()
-                self.wfile.write(body)
-
-            def log_message(self, *_: Any) -> None:
-                pass
-
-        class Server(ThreadingHTTPServer):
-            def handle_error(self, *_: Any) -> None:
-                """A client that goes away, as one does that trusts no certificate of ours."""
-
-        self.server = Server(("127.0.0.1", 0), Handler)
-        if context:
-            self.server.socket = context.wrap_socket(self.server.socket, server_side=True)
-
-    def __enter__(self) -> ThreadingHTTPServer:
-        self.thread = threading.Thread(target=self.server.serve_forever, kwargs={"poll_interval": 0.01})
-        self.thread.start()
-        return self.server
-
-    def __exit__(self, *_: object) -> None:
-        self.server.shutdown()
-        self.thread.join()
-        self.server.server_close()
 
 
 def certificate(folder: Path, name: str) -> tuple[Path, Path]:

@@ -33,7 +33,7 @@ FORM = re.compile(
     r"(?:[/?#].*)?",
     re.IGNORECASE | re.ASCII,
 )
-UNFIT = re.compile(r"[\x00-\x20\x7f-\x9f\\\u2028\u2029]")
+UNFIT = re.compile(r"[\x00-\x20\x7f-\x9f\\\u2028\u2029\ud800-\udfff]")
 LABEL = re.compile(r"[a-z0-9_](?:[a-z0-9_-]*[a-z0-9_])?", re.ASCII)
 # What the C library takes for an IPv4 address in another way of writing: 2130706433, 0x7f.1, 0177.0.0.1
 NUMBER = re.compile(r"(?:0x[0-9a-f]*|[0-9]+)", re.ASCII)

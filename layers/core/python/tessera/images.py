@@ -1,16 +1,17 @@
 """What a picture's first bytes say: format and size, read from the header alone, without decoding anything.
 
 Sources: PNG 3rd edition section 11.2.2 (IHDR); ITU-T T.81 annex B (JPEG markers); RFC 9649 sections 2.5-2.7 (WebP);
-TIFF 6.0 section 2; ISO/IEC 14496-12 section 4.2 (boxes) and 23008-12 section 6.5.3 (ispe) for AVIF.
+TIFF 6.0 section 2; GIF89a section 18; BITMAPCOREHEADER and BITMAPINFOHEADER of Windows (BMP); ISO/IEC 14496-12
+section 4.2 (boxes) and 23008-12 section 6.5.3 (ispe) for AVIF.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from tessera.recipe import ImageFormat
+from tessera.recipe import WEB, ImageFormat, SourceFormat
 
 HEAD_BYTES = 64 * 1024  # enough for most pictures: a JPEG's size may lie behind colour profiles and previews
 
@@ -32,9 +33,14 @@ class NotAPicture(Exception):
         self.reason = reason
 
 
+def unsupported(formats: Sequence[SourceFormat]) -> str:
+    """The reason for a file that is of none of these."""
+    return f"Unsupported file type. Allowed: {', '.join(formats).upper()}"
+
+
 @dataclass(frozen=True)
 class Header:
-    format: ImageFormat
+    format: ImageFormat | SourceFormat
     width: int
     height: int
 
@@ -47,32 +53,40 @@ ReadRange = Callable[[int, int], bytes]
 """(first, count) -> the bytes there, fewer at the end of the file."""
 
 
-def probe(head: bytes, read: ReadRange) -> Header:
-    """Format and size of the picture that begins with `head`; `read` fetches more where a JPEG needs it.
-
-    Raises NotAPicture for anything but JPEG, PNG and WebP, and for a header that is cut off or impossible.
-    """
+def recognised(head: bytes) -> SourceFormat | None:
     if head.startswith(PNG_SIGNATURE):
-        header = _png(head)
-    elif head.startswith(b"\xff\xd8\xff"):
-        header = _jpeg(head, read)
-    elif head[:4] == b"RIFF" and head[8:12] == b"WEBP":
-        header = _webp(head)
-    else:
-        raise NotAPicture("Unsupported file type. Allowed: JPEG, PNG, WEBP")
+        return "png"
+    if head.startswith(b"\xff\xd8\xff"):
+        return "jpeg"
+    if head[:4] == b"RIFF" and head[8:12] == b"WEBP":
+        return "webp"
+    if head[:4] in (b"II*\0", b"MM\0*"):
+        return "tiff"
+    if head.startswith((b"GIF87a", b"GIF89a")):
+        return "gif"
+    return "bmp" if head.startswith(b"BM") else None
+
+
+def probe(head: bytes, read: ReadRange) -> Header:
+    """Format and size of the picture that begins with `head`; `read` fetches more where a JPEG or TIFF needs it.
+
+    Of any format that some task may take; which ones the task at hand takes is its own to say. Raises NotAPicture for
+    anything else, and for a header that is cut off or impossible.
+    """
+    kind = recognised(head)
+    if kind is None:
+        raise NotAPicture(unsupported(WEB))
+    header = READERS[kind](head, read)
     if header.width < 1 or header.height < 1:
         raise NotAPicture("The picture has no pixels")
     return header
 
 
 def probe_result(head: bytes, read: ReadRange) -> Header:
-    """The same for what a worker has written, which may be a TIFF or an AVIF as well. Raises NotAPicture."""
-    if head[:4] in (b"II*\0", b"MM\0*"):
-        header = _tiff(head, read)
-    elif head[4:12] == b"ftypavif":
-        header = _avif(head)
-    else:
+    """The same for what a worker has written, which may be an AVIF as well. Raises NotAPicture."""
+    if head[4:12] != b"ftypavif":
         return probe(head, read)
+    header = _avif(head)
     if header.width < 1 or header.height < 1:
         raise NotAPicture("The picture has no pixels")
     return header
@@ -90,6 +104,19 @@ def _tiff(head: bytes, read: ReadRange) -> Header:
     # a SHORT (type 3) stands in the first two of the value's four bytes
     values = {number(entry[:2]): number(entry[8 : 10 if number(entry[2:4]) == 3 else 12]) for entry in entries}
     return Header("tiff", values.get(WIDTH_TAG, 0), values.get(HEIGHT_TAG, 0))
+
+
+def _bmp(head: bytes, read: ReadRange) -> Header:
+    if len(head) < 26:
+        raise NotAPicture("The BMP header is damaged")
+    if int.from_bytes(head[14:18], "little") == 12:  # the oldest form
+        return Header("bmp", int.from_bytes(head[18:20], "little"), int.from_bytes(head[20:22], "little"))
+    width, height = (int.from_bytes(head[first : first + 4], "little", signed=True) for first in (18, 22))
+    return Header("bmp", width, abs(height))  # a negative height: rows from the top
+
+
+def _gif(head: bytes, read: ReadRange) -> Header:
+    return Header("gif", int.from_bytes(head[6:8], "little"), int.from_bytes(head[8:10], "little"))
 
 
 def _avif(head: bytes) -> Header:
@@ -116,13 +143,13 @@ def _boxes(data: bytes, kind: bytes) -> Iterator[bytes]:
         at += size
 
 
-def _png(head: bytes) -> Header:
+def _png(head: bytes, read: ReadRange) -> Header:
     if len(head) < 24 or head[12:16] != b"IHDR":
         raise NotAPicture("The PNG header is damaged")
     return Header("png", int.from_bytes(head[16:20], "big"), int.from_bytes(head[20:24], "big"))
 
 
-def _webp(head: bytes) -> Header:
+def _webp(head: bytes, read: ReadRange) -> Header:
     chunk, body = head[12:16], head[20:]
     if len(body) < 10:
         raise NotAPicture("The WebP header is damaged")
@@ -170,3 +197,13 @@ def _jpeg(head: bytes, read: ReadRange) -> Header:
         else:
             position += 2 + max(2, int.from_bytes(at(position + 2, 2), "big"))
     raise NotAPicture("The JPEG header is damaged")
+
+
+READERS: dict[SourceFormat, Callable[[bytes, ReadRange], Header]] = {
+    "jpeg": _jpeg,
+    "png": _png,
+    "webp": _webp,
+    "tiff": _tiff,
+    "bmp": _bmp,
+    "gif": _gif,
+}

@@ -11,10 +11,10 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from tessera.recipe import ImageFormat, Recipe
+from tessera.recipe import WEB, ImageFormat, Recipe, SourceFormat
 
 ErrorCode = Literal[
-    "unsupported_format",  # not JPEG, PNG or WebP by its bytes
+    "unsupported_format",  # of no format that the job takes, by its bytes
     "corrupt_image",  # the header or the pixels cannot be decoded
     "too_many_pixels",  # input or output above the limits of the job, or above what the output format can hold
     "does_not_fit",  # an operation asks for what a picture of this size does not have
@@ -53,6 +53,7 @@ class Job(Frozen):
     attempt: int = Field(ge=1)
     recipe: Recipe
     limits: Limits
+    formats: tuple[SourceFormat, ...] = Field(default=WEB, description="that the source may have")
     source_url: str = Field(description="GET; the request carries If-Match with source_etag")
     source_etag: str = Field(description="as S3 gives it, with its quotes")
     result_url: str = Field(description="PUT; written last: its ObjectCreated event completes the file")

@@ -30,6 +30,7 @@ from tessera.errors import RateLimited
 from tessera.job import Job, JobError, Limits, Outcome
 from tessera.metrics import Metric, emit
 from tessera.observability import about, logger
+from tessera.recipe import WEB
 from tessera.reports import read_failure, read_report
 from tessera.settings import HOURS, SECONDS
 from tessera.storage import AttemptKey, upload_key
@@ -58,17 +59,25 @@ SOURCE_GONE = JobError(code="source_unavailable", message="The uploaded file is 
 
 def upload_known(services: Services, upload: uploads.Upload) -> None:
     """An upload's event came after the start of files that use it: sends them, or fails them if it is no picture."""
-    if upload.state == "uploaded":
+    if upload.state == "uploaded" and upload.format in WEB:  # which nearly every task takes; dispatch looks again
         services.work.send(upload.waiting())
         return
     for ref in upload.waiting():
         row = services.table.get(file_key(ref.task, ref.nn))
         if row is not None:
-            fail(services, File.model_validate(row), None, _rejected(upload))
+            _upload_known(services, File.model_validate(row), upload)
+
+
+def _upload_known(services: Services, file: File, upload: uploads.Upload) -> None:
+    if reason := upload.refusal(file.formats):
+        fail(services, file, None, _refused(upload, reason))
+    elif file.open:
+        services.work.send([file.ref])
 
 
 def dispatch(services: Services, ref: FileRef) -> None:
     """A work message: claims the file and hands its job over, or copies an earlier result. A duplicate does nothing.
+    A picture that is still to be fetched is fetched first; the event of its arrival sends the file again.
 
     A lease that has run out is not this function's: the watchdog looks for the result before it frees a file.
     """
@@ -84,8 +93,11 @@ def dispatch(services: Services, ref: FileRef) -> None:
     if upload is None:
         fail(services, file, None, SOURCE_GONE)
         return
-    if upload.state == "rejected":
-        fail(services, file, None, _rejected(upload))
+    if reason := upload.refusal(file.formats):
+        fail(services, file, None, _refused(upload, reason))
+        return
+    if upload.state == "fetching":
+        services.fetches.send([file.ref])  # a fetch that is under way takes no notice
         return
     claimed = _claim(services, file, upload, now_ms)
     if claimed is None:
@@ -133,6 +145,7 @@ def job_for(services: Services, file: File, etag: str, now_ms: int) -> Job:
         attempt=file.attempt,
         recipe=file.recipe,
         limits=Limits(max_input_pixels=settings.max_input_pixels, max_output_pixels=settings.max_output_pixels),
+        formats=file.formats,
         source_url=storage.presign_get(upload_key(file.account, file.upload), seconds),
         source_etag=etag,
         result_url=storage.presign_put(at.key("results"), seconds),
@@ -145,8 +158,9 @@ def job_for(services: Services, file: File, etag: str, now_ms: int) -> Job:
     )
 
 
-def _rejected(upload: uploads.Upload) -> JobError:
-    return JobError(code="unsupported_format", message=upload.reason, retryable=False)
+def _refused(upload: uploads.Upload, reason: str) -> JobError:
+    never_came = upload.url and not upload.etag
+    return JobError(code="source_unavailable" if never_came else "unsupported_format", message=reason, retryable=False)
 
 
 def attempt_key(file: File) -> AttemptKey:

@@ -14,6 +14,8 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from tessera.sizes import Box, DoesNotFit, Gravity, Size, cover_box, factor_for, inside, offset
 
+SourceFormat = Literal["jpeg", "png", "webp", "tiff", "bmp", "gif"]
+WEB: tuple[SourceFormat, ...] = ("jpeg", "png", "webp")  # what a task takes where its API says nothing else
 ImageFormat = Literal["jpeg", "png", "webp", "avif", "tiff"]
 MetadataPolicy = Literal["safe", "keep", "strip"]
 Chroma = Literal["4:2:0", "4:2:2", "4:4:4"]

@@ -31,6 +31,7 @@ class Services:
     storage: Storage
     links: LinkSigner
     work: WorkQueue
+    fetches: WorkQueue
     hooks: WorkQueue
     dispatcher: Dispatcher
     now_ms: Callable[[], int] = now_ms
@@ -74,6 +75,7 @@ def build(settings: Settings, session: Any, endpoint_url: str | None = None, **o
         storage=storage,
         links=links,
         work=WorkQueue(sqs, settings.work_queue_url),
+        fetches=WorkQueue(sqs, settings.fetch_queue_url),
         hooks=WorkQueue(sqs, settings.hook_queue_url),
         dispatcher=dispatcher,
         **overrides,

@@ -9,12 +9,14 @@ import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
+from urllib.parse import unquote, urlsplit
 
 from boto3.dynamodb.conditions import Attr
 from botocore.exceptions import BotoCoreError, ClientError
 
 from tessera import credits, uploads, webhooks
 from tessera.accounts import Credential, account_key, authenticate, check, next_window, window
+from tessera.addresses import check_url
 from tessera.dispatch import FileRef
 from tessera.errors import InsufficientCredits, Invalid, RateLimited, Unauthorized, UnknownUpload
 from tessera.idempotency import Once
@@ -22,7 +24,7 @@ from tessera.ids import new_task_number
 from tessera.metrics import Metric, emit
 from tessera.observability import about, logger
 from tessera.ratelimit import Window
-from tessera.recipe import Recipe
+from tessera.recipe import WEB, Recipe, SourceFormat
 from tessera.storage import ObjectFacts, parse_upload_key, upload_key
 from tessera.table import Contended, Item, Put, TransactionFailed, Update
 from tessera.tasks import MAX_FILES, File, Row, Task, file_item, task_item, watch_pk
@@ -35,7 +37,10 @@ START_TRIES = 8
 
 
 class Wanted(Row):
-    """A file to start: its upload's id, the name by which the caller knows it, and that to save its result by."""
+    """A file to start: its upload's id, the name by which the caller knows it, and that to save its result by.
+
+    `url`: where it is to be fetched from, which makes the upload; empty for one that was sent here.
+    """
 
     upload: str
     url: str = ""
@@ -49,17 +54,27 @@ class Wanted(Row):
             return cls(upload=key[1], name=name, original=original or "upload")
         return cls(upload=uploads.upload_id(name), name=name, original=original or uploads.original_of(name) or name)
 
+    @classmethod
+    def fetched(cls, services: Services, url: str, original: str = "") -> Wanted:
+        """A picture at an address that its caller names. Raises Invalid; asks no network."""
+        check_url(url, services.settings)
+        original = original or _last_segment(url)
+        name = uploads.new_name(services, original)
+        return cls(upload=uploads.upload_id(name), url=url, name=name, original=original)
+
 
 @dataclass(frozen=True)
 class Terms:
     """What an API settles for its tasks beside the recipe. `retention_ms` of the results: None for the deployment's.
-    `calls`: the kind of call that a start counts as, None where the edge has counted it. `memo`: at most 4 KB. `hook`:
-    who is told of the end, at an address that has been checked."""
+    `calls`: the kind of call that a start counts as, None where the edge has counted it. `memo`: at most 4 KB.
+    `formats`: those of pictures that it takes, in the order in which they are told. `hook`: who is told of the end,
+    at an address that has been checked."""
 
     dialect: str = ""
     memo: str = ""
     retention_ms: int | None = None
     calls: str | None = "start"
+    formats: tuple[SourceFormat, ...] = WEB
     hook: Hook | None = None
 
 
@@ -195,17 +210,19 @@ def _writes(services: Services, start: Start) -> list[Put | Update]:
         file = File(
             task=start.task, nn=nn, account=account, upload=wanted.upload, url=wanted.url, name=wanted.name,
             original=wanted.original, recipe=start.recipe, created=now_ms, deadline=deadline, retention=retention,
-            correlation=start.correlation, holds=nn not in start.refused,
+            correlation=start.correlation, formats=terms.formats, holds=nn not in start.refused,
         )  # fmt: skip
         if nn in start.refused:
             failed = {"state": "failed", "error": start.refused[nn], "ended": now_ms}
             rows.append(Put(file_item(file.model_copy(update=failed))))
             continue
         rows.append(Put(file_item(file) | {"due_pk": watch_pk(start.task), "due_ms": now_ms + settings.look_ms}))
-        if nn in start.seen:
+        if wanted.url:
+            rows.append(uploads.use_fetched(services, account, wanted.upload, wanted.url, now_ms, file.ref))
+        elif nn in start.seen:
             rows.append(uploads.use_seen(services, account, wanted.upload, start.seen[nn], now_ms, file.ref))
         else:
-            rows.append(uploads.use(services, account, wanted.upload, now_ms, start.max_pixels))
+            rows.append(uploads.use(services, account, wanted.upload, now_ms, start.max_pixels, terms.formats))
     if start.held:
         rows.append(credits.hold(account, start.task, start.held, now_ms))
     if ended := start.delivery:
@@ -243,11 +260,13 @@ def _window_after(services: Services, start: Start, row: Item | None) -> Window 
 
 
 def _learn_upload(services: Services, start: Start, nn: int, wanted: Wanted, row: Item | None) -> Start:
+    if wanted.url:
+        return start  # another upload has this very name: whoever asks again gets another one
     upload = uploads.Upload.model_validate(row) if row else None
     if upload and upload.expires <= start.now_ms:
         raise UnknownUpload(wanted.name)
-    if upload and upload.state == "rejected":
-        return replace(start, refused={**start.refused, nn: upload.reason})
+    if upload and (reason := upload.refusal(start.terms.formats)):
+        return replace(start, refused={**start.refused, nn: reason})
     if upload and upload.state == "uploaded":
         if (upload.pixels or 0) > start.max_pixels:
             reason = f"{upload.pixels:,} pixels are too many for this scale: at most {start.max_pixels:,} are allowed"
@@ -258,3 +277,10 @@ def _learn_upload(services: Services, start: Start, nn: int, wanted: Wanted, row
     if facts is None or facts.modified_ms + services.settings.upload_ttl_ms <= start.now_ms:
         raise UnknownUpload(wanted.name)
     return replace(start, seen={**start.seen, nn: facts})
+
+
+def _last_segment(url: str) -> str:
+    """What a picture is saved by: the last part of its URL's path, decoded; the host where it has no path."""
+    parts = urlsplit(url)
+    name = unquote(parts.path.rstrip("/").rpartition("/")[2]) or parts.hostname or "picture"
+    return uploads.UNFIT.sub("_", name)[-uploads.MAX_NAME :]

@@ -15,7 +15,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 from urllib.parse import quote
 
 from botocore.exceptions import ClientError
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 DELETE_BATCH = 1000  # S3
 MAX_PARTS = 10_000  # S3
 MIN_PART_BYTES = 5 * 1024 * 1024  # S3, for every part but the last
+STREAM_PART_BYTES = 8 * 1024 * 1024
 MISSING = {"404", "NoSuchKey", "NotFound"}
 
 UPLOADS = "uploads/"
@@ -73,6 +74,10 @@ def upload_key(account: str, upload: str) -> str:
 def parse_upload_key(key: str) -> tuple[str, str] | None:
     match = UPLOAD_KEY.fullmatch(key)
     return (match["account"], match["upload"]) if match else None
+
+
+class Readable(Protocol):
+    def read(self, amount: int = -1) -> bytes: ...
 
 
 @dataclass(frozen=True)
@@ -184,6 +189,16 @@ class Storage:
 
     def write(self, key: str, body: bytes) -> None:
         self.client.put_object(Bucket=self.bucket, Key=key, Body=body)
+
+    def write_stream(self, key: str, body: Readable) -> None:
+        """Writes what `body` gives, in parts where it is long: no more than a few parts are held at a time, and one
+        that breaks off leaves none behind. What `body` raises flies."""
+        from boto3.s3.transfer import TransferConfig  # of no use to all others
+
+        config = TransferConfig(
+            use_threads=False, multipart_threshold=STREAM_PART_BYTES, multipart_chunksize=STREAM_PART_BYTES
+        )
+        self.client.upload_fileobj(body, self.bucket, key, Config=config)  # type: ignore[arg-type]
 
     def copy(self, source: str, target: str) -> bool:
         """Within the bucket, without a byte passing through here. False: no such object."""

@@ -16,7 +16,7 @@ from tessera.accounts import Account
 from tessera.dispatch import FileRef
 from tessera.errors import NotFound
 from tessera.observability import about
-from tessera.recipe import ImageFormat, Recipe
+from tessera.recipe import WEB, ImageFormat, Recipe, SourceFormat
 from tessera.table import Item, Key, due_shard
 from tessera.webhooks import Hook
 
@@ -42,7 +42,7 @@ class File(Row):
     """One picture of a task. Times in ms; `width`, `height`, `bytes`, `format` are the result's.
 
     `retention`: how long the result is kept. `holds`: counts among the `uses` of its upload. `url`: where the source
-    was fetched from, empty for one that was sent here.
+    was fetched from, empty for one that was sent here. `formats`: those that its task takes.
     """
 
     task: int
@@ -57,13 +57,14 @@ class File(Row):
     deadline: int
     retention: int
     correlation: str = ""
+    formats: tuple[SourceFormat, ...] = WEB
     holds: bool = False
     state: FileState = "queued"
     attempt: int = 0
     lease: int = 0
     call: str = ""
     source_bytes: int | None = None
-    source_format: ImageFormat | None = None
+    source_format: SourceFormat | None = None
     result_key: str = ""
     thumbnail_key: str = ""
     width: int | None = None

@@ -9,6 +9,9 @@ an object whose event never came, and which has no row, in a folder whose turn i
     -                -> uploaded   the S3 event: header probed
     -                -> rejected   the S3 event: not a picture, or too large a one
     -                -> seen       start-task was faster than the event and asked S3 itself
+    -                -> fetching   a task names a picture by its URL: `url`, and no ETag yet
+    fetching         -> uploaded, rejected   the event of what was fetched: its ETag is pinned
+    fetching         -> rejected   it cannot be fetched (`sources`)
     seen             -> uploaded, rejected   the event comes after all; the files that wait are sent or failed
     uploaded         -> uploaded   overwritten before a task used it: the newer bytes count
     any              -> gone       cleanup, after `expires`; its owner, once no task uses it
@@ -21,6 +24,7 @@ from __future__ import annotations
 import hashlib
 import re
 import secrets
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
@@ -32,7 +36,7 @@ from tessera import images, multiparts
 from tessera.dispatch import FileRef
 from tessera.errors import FileTooLarge, Invalid, MissingFields, UnsupportedType, UploadIncomplete
 from tessera.idempotency import Once
-from tessera.recipe import ImageFormat
+from tessera.recipe import SourceFormat
 from tessera.settings import DAYS, MINUTES, SECONDS, Settings
 from tessera.storage import ObjectFacts, Part, parse_upload_key, upload_key
 from tessera.table import ConditionFailed, Key, Update, due_shard
@@ -65,18 +69,34 @@ class Ticket:
 
 
 class Upload(BaseModel):
-    """`wanted` holds the files ("<task>#<nn>") that were started before the event came."""
+    """`wanted` holds the files ("<task>#<nn>") that were started before the event came.
+
+    Of one that is fetched: `url`, how many `tries` were begun, and until when the latest one has it (`lease`, ms).
+    `format` is what the bytes say, whether or not a task takes it; None while nobody has looked, and where they say
+    nothing. `reason`: why no task can use it, empty where that is the format's fault.
+    """
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
-    state: Literal["seen", "uploaded", "rejected"]
-    etag: str
-    size: int
+    state: Literal["seen", "fetching", "uploaded", "rejected"]
+    etag: str = ""
+    size: int = 0
     expires: int
-    format: ImageFormat | None = None
+    format: SourceFormat | None = None
     pixels: int | None = None
     reason: str = ""
     wanted: frozenset[str] = frozenset()
+    url: str = ""
+    tries: int = 0
+    lease: int = 0
+
+    def refusal(self, formats: Sequence[SourceFormat]) -> str:
+        """Why a task that takes these formats cannot use it; empty where nothing speaks against it."""
+        if self.format is not None and self.format not in formats:
+            return images.unsupported(formats)
+        if self.state == "rejected":
+            return self.reason or images.unsupported(formats)
+        return ""
 
     def waiting(self) -> tuple[FileRef, ...]:
         pairs = (ref.split("#") for ref in sorted(self.wanted))
@@ -210,16 +230,19 @@ def store(services: Services, account: str, original: str, body: bytes) -> str:
     return name
 
 
-def usable(now_ms: int, max_pixels: int) -> ConditionBase:
+def usable(now_ms: int, max_pixels: int, formats: Sequence[SourceFormat]) -> ConditionBase:
     """True on the row of an upload that a task may use without asking S3 first."""
-    return Attr("state").eq("uploaded") & Attr("expires").gt(now_ms) & Attr("pixels").lte(max_pixels)
+    fits = Attr("pixels").lte(max_pixels) & Attr("format").is_in(list(formats))
+    return Attr("state").eq("uploaded") & Attr("expires").gt(now_ms) & fits
 
 
-def use(services: Services, account: str, upload: str, now_ms: int, max_pixels: int) -> Update:
+def use(
+    services: Services, account: str, upload: str, now_ms: int, max_pixels: int, formats: Sequence[SourceFormat]
+) -> Update:
     """Marks an uploaded picture as used by a task, and keeps it until no task can need it."""
     hold = now_ms + services.settings.upload_hold_ms
     used = {"used": True, "expires": hold, "due_ms": hold, "ttl": _ttl(hold)}
-    return Update(row_key(account, upload), usable(now_ms, max_pixels), set=used, add={"uses": 1})
+    return Update(row_key(account, upload), usable(now_ms, max_pixels, formats), set=used, add={"uses": 1})
 
 
 def use_seen(services: Services, account: str, upload: str, facts: ObjectFacts, now_ms: int, ref: FileRef) -> Update:
@@ -237,6 +260,28 @@ def use_seen(services: Services, account: str, upload: str, facts: ObjectFacts, 
             "ttl": _ttl(hold),
         },
         set_once={"etag": facts.etag, "size": facts.size},
+        add={"wanted": {f"{ref.task}#{ref.nn}"}, "uses": 1},
+    )
+
+
+def use_fetched(services: Services, account: str, upload: str, url: str, now_ms: int, ref: FileRef) -> Update:
+    """The same for a picture that is still to be fetched, for this one file."""
+    hold = now_ms + services.settings.upload_hold_ms
+    return Update(
+        row_key(account, upload),
+        Attr("pk").not_exists(),
+        set={
+            "state": "fetching",
+            "url": url,
+            "tries": 0,
+            "lease": 0,
+            "used": True,
+            "expires": hold,
+            "due_pk": _due_pk(upload),
+            "due_ms": hold,
+            "ttl": _ttl(hold),
+            "created": now_ms,
+        },
         add={"wanted": {f"{ref.task}#{ref.nn}"}, "uses": 1},
     )
 
@@ -278,7 +323,7 @@ def arrived(services: Services, account: str, upload: str) -> Upload | None:
     expires = now_ms + services.settings.upload_ttl_ms
     record = Update(
         row_key(account, upload),
-        Attr("used").not_exists() | Attr("etag").eq(facts.etag),
+        Attr("used").not_exists() | Attr("etag").eq(facts.etag) | Attr("state").eq("fetching"),
         set={"etag": facts.etag, "size": facts.size, "due_pk": _due_pk(upload)}
         | _probed(services, head, storage.reader(key)),
         # An upload that a task holds already keeps its longer life.
@@ -292,13 +337,16 @@ def arrived(services: Services, account: str, upload: str) -> Upload | None:
 
 def _probed(services: Services, head: bytes, read: images.ReadRange) -> dict[str, object]:
     limit = services.settings.max_input_pixels
+    kind = images.recognised(head)
+    if kind is None:
+        return {"state": "rejected"}
     try:
         header = images.probe(head, read)
         if header.pixels > limit:
             raise images.NotAPicture(f"{header.width} x {header.height} pixels are more than the {limit:,} allowed")
     except images.NotAPicture as refused:
-        return {"state": "rejected", "reason": refused.reason}
-    return {"state": "uploaded", "format": header.format, "pixels": header.pixels}
+        return {"state": "rejected", "format": kind, "reason": refused.reason}
+    return {"state": "uploaded", "format": kind, "pixels": header.pixels}
 
 
 def _ttl(expires_ms: int) -> int:

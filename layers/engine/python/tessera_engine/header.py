@@ -32,7 +32,7 @@ HEIF_READERS = ("pillow_heif", "pi_heif")  # one API; the second's wheel has no 
 
 SourceFormat = Literal["jpeg", "png", "webp", "tiff", "bmp", "gif", "avif", "heic"]
 
-WEB: frozenset[SourceFormat] = frozenset({"jpeg", "png", "webp"})  # what the service accepts
+WEB: frozenset[SourceFormat] = frozenset({"jpeg", "png", "webp"})  # what a job takes that says nothing else
 HEIF_READER = next((name for name in HEIF_READERS if importlib.util.find_spec(name)), None)
 ALL: frozenset[SourceFormat] = frozenset(get_args(SourceFormat)) - (frozenset() if HEIF_READER else {"heic"})
 

@@ -92,8 +92,9 @@ def _finish(job: Job, stand_in: StandIn, storage: Storage, clock: Callable[[], f
     with SpooledTemporaryFile(IN_MEMORY) as file:  # a picture of 144 megapixels can be 400 MB as PNG
         encoded = cast(BinaryIO, file)
         product = carry_out(
-            job.recipe, source, job.limits, stand_in=stand_in, listener=progress, sink=encoded, memory=memory
-        )
+            job.recipe, source, job.limits, stand_in=stand_in, listener=progress, sink=encoded, memory=memory,
+            formats=frozenset(job.formats),
+        )  # fmt: skip
         waited = round(max(0.0, began - job.handed_over / 1000), 3) if job.handed_over else None
         outcome = done(product, size_of(encoded), seconds=clock() - began, waited=waited)
         check_time(job, clock)
