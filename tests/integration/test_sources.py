@@ -610,7 +610,7 @@ def test_memory_does_not_grow_with_the_picture(source: Source, monkeypatch: pyte
 
     def make(client: Any, operation: str, parameters: dict[str, Any]) -> Any:
         if operation == "UploadPart":
-            parts.append(sum(map(len, iter(lambda: parameters["Body"].read(MB), b""))))
+            parts.append(len(parameters["Body"]))
             return {"ETag": f'"{len(parts)}"'}
         return {} if operation == "CompleteMultipartUpload" else real(client, operation, parameters)
 

@@ -73,7 +73,7 @@ def fetch(services: Services, ref: FileRef) -> None:
     upload = uploads.find(services, file.account, file.upload)
     if upload is None or upload.state != "fetching" or upload.lease > now_ms or upload.expires <= now_ms:
         return
-    if upload.tries and _arrived(services, file):
+    if _arrived(services, file):
         return
     if not file.open or file.deadline <= now_ms:
         return
@@ -154,9 +154,8 @@ class Body:
         """Ends the connection, wherever it was."""
         self._pieces.close()
 
-    def read(self, amount: int = -1) -> bytes:
-        """So many bytes, fewer at the end alone."""
-        while amount < 0 or len(self._rest) < amount:
+    def read(self, amount: int) -> bytes:
+        while len(self._rest) < amount:
             piece = next(self._pieces, b"")
             if not piece:
                 break
@@ -164,7 +163,7 @@ class Body:
             if self.size > MAX_BYTES:
                 raise NotFetched(TOO_LARGE, lasting=True)
             self._rest += piece
-        taken = bytes(self._rest[:amount] if amount >= 0 else self._rest)
+        taken = bytes(self._rest[:amount])
         del self._rest[: len(taken)]
         return taken
 
