@@ -11,6 +11,7 @@ python -m infra.admin --stack NAME cap 500                  GPU jobs a day, at m
 python -m infra.admin --stack NAME pause                    no further job goes to a GPU; what is under way goes on
 python -m infra.admin --stack NAME resume
 python -m infra.admin --stack NAME redrive work             messages that were given up go back into their queue
+python -m infra.admin --stack NAME replay TASK              tells its end again: its webhook's attempts start anew
 python -m infra.admin --stack NAME show TASK                its files: state, attempts, correlation id for the logs
 python -m infra.admin --stack NAME audit                    every account's balance against its ledger
 
@@ -31,7 +32,7 @@ from typing import Any, Literal
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.append(str(ROOT / "layers/core/python"))  # the service is deployed, not installed
 
-from tessera import accounts, audit, budget, credits, ids, tasks, usage  # noqa: E402
+from tessera import accounts, audit, budget, credits, ids, tasks, usage, webhooks  # noqa: E402
 from tessera.errors import NotFound, TesseraError, Unauthorized  # noqa: E402
 from tessera.services import Services, build  # noqa: E402
 from tessera.settings import Settings  # noqa: E402
@@ -42,6 +43,7 @@ DEAD_LETTERS = {
     "result": "ResultDeadLetters",
     "work": "WorkDeadLetters",
     "fetch": "FetchDeadLetters",
+    "webhook": "HookDeadLetters",
 }
 
 
@@ -75,7 +77,12 @@ def settle_vocabulary(services: Services, key: str, words: Words) -> None:
 
 def of_stack(outputs: Mapping[str, str], session: Any, endpoint_url: str | None = None) -> Services:
     """The services of a deployed stack, from its outputs."""
-    settings = Settings(table=outputs["Table"], bucket=outputs["Bucket"], work_queue_url=outputs["WorkQueueUrl"])
+    settings = Settings(
+        table=outputs["Table"],
+        bucket=outputs["Bucket"],
+        work_queue_url=outputs["WorkQueueUrl"],
+        hook_queue_url=outputs["HookQueueUrl"],
+    )
     return build(settings, session, endpoint_url)
 
 
@@ -112,17 +119,37 @@ def redrive(services: Services, dead_letters: str) -> str:
 
 
 def show(services: Services, task_id: str) -> str:
-    """A line for each file. Raises NotFound."""
-    number = ids.from_uuid(task_id) or (int(task_id) if task_id.isdigit() else None)
-    rows = services.table.query_partition(f"TASK#{number}") if number is not None else ()
+    """A line for each file, and one for the webhook of a task that has ended. Raises NotFound."""
+    rows = services.table.query_partition(f"TASK#{number_of(task_id)}")
     files = [tasks.File.model_validate(row) for row in rows if row["sk"].startswith("FILE#")]
     if not files:
         raise NotFound
-    return "\n".join(
+    lines = [
         f"task {file.task} file {file.nn} {file.state}, attempt {file.attempt}, "
         f"correlation {file.correlation or 'unknown'}{', ' + file.error if file.error else ''}"
         for file in files
-    )
+    ]
+    hooks = [webhooks.Delivery.model_validate(row) for row in rows if row["sk"] == "HOOK"]
+    return "\n".join([*lines, *map(_told, hooks)])
+
+
+def _told(hook: webhooks.Delivery) -> str:
+    answers = [str(made.status or made.error) for made in hook.log]
+    return f"task {hook.task} webhook {hook.state}, attempt {hook.attempt}, answers {', '.join(answers) or 'none'}"
+
+
+def replay(services: Services, task_id: str) -> str:
+    """Raises NotFound for a task without a webhook, or one that has not ended."""
+    webhooks.replay(services, number_of(task_id))
+    return "it is on its way"
+
+
+def number_of(task_id: str) -> int:
+    """As the API or the logs say it. Raises NotFound."""
+    number = ids.from_uuid(task_id) or (int(task_id) if task_id.isdigit() else None)
+    if number is None:
+        raise NotFound
+    return number
 
 
 def audited(services: Services) -> str:
@@ -148,6 +175,8 @@ def run(services: Services, options: argparse.Namespace, outputs: Mapping[str, s
         usage.set_quota(services, accounts.account_key(who.account), options.files)
     elif options.command == "show":
         return show(services, options.task)
+    elif options.command == "replay":
+        return replay(services, options.task)
     elif options.command == "audit":
         return audited(services)
     elif options.command == "redrive":
@@ -190,7 +219,8 @@ def parser() -> argparse.ArgumentParser:
     for name in ("spend", "pause", "resume", "audit"):
         commands.add_parser(name)
     commands.add_parser("cap").add_argument("jobs", type=int)
-    commands.add_parser("show").add_argument("task", help="its id, as the API or the logs say it")
+    for name in ("show", "replay"):
+        commands.add_parser(name).add_argument("task", help="its id, as the API or the logs say it")
     commands.add_parser("redrive").add_argument("queue", choices=DEAD_LETTERS)
     return made
 

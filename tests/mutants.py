@@ -69,7 +69,7 @@ CLAIMED_AGAIN = (
     (LIFECYCLE, "if not file.open or file.lease or file.attempt", "if file.attempt"),
     (LIFECYCLE, 'free & Attr("attempt").eq(file.attempt),', "None,"),
 )
-PAID_BACK = "services.table.transact(end, count, credits.give_back(file.account, file.task), back)"
+PAID_BACK = "_end_file(services, file.task, count, end, credits.give_back(file.account, file.task), back)"
 
 MUTANTS = (
     Mutant(
@@ -90,15 +90,15 @@ MUTANTS = (
         "G1",
         "a refund without its side on the balance",
         FAILS,
-        ((LIFECYCLE, PAID_BACK, "services.table.transact(end, count, back)"),),
+        ((LIFECYCLE, PAID_BACK, "_end_file(services, file.task, count, end, back)"),),
     ),
     Mutant(
         "G1",
         "a failed file is not paid back",
         FAILS,
         (
-            (LIFECYCLE, PAID_BACK, "services.table.transact(end, count)"),
-            (LIFECYCLE, '"failed": 1, "refunded": credits.PRICE}', '"failed": 1}'),
+            (LIFECYCLE, PAID_BACK, "_end_file(services, file.task, count, end)"),
+            (LIFECYCLE, '{"failed": 1, "refunded": credits.PRICE}', '{"failed": 1}'),
         ),
     ),
     Mutant(
@@ -438,6 +438,30 @@ MUTANTS = (
     ),
     Mutant("G30", "a work message that comes back is work", REDRIVEN, CLAIMED_AGAIN),
     Mutant("G30", "a result that comes back counts again", REDRIVEN, FINISHED_AGAIN),
+    Mutant(
+        "G31",
+        "the outbox row is not written with the last file",
+        Lab("a webhook, its message lost"),
+        ((LIFECYCLE, "outbox = () if ended is None else (ended.put(now_ms),)", "outbox = ()"),),
+    ),
+    Mutant(
+        "G31",
+        "an attempt is claimed without a condition",
+        "integration/test_webhooks.py::test_two_messages_at_once_make_one_attempt",
+        (
+            (
+                CORE + "webhooks.py",
+                "claim = Update(hook_key(found.task), _same(found), set=",
+                "claim = Update(hook_key(found.task), None, set=",
+            ),
+        ),
+    ),
+    Mutant(
+        "G31",
+        "the watchdog sends no message about what is due",
+        Lab("a webhook, its message lost"),
+        ((CORE + "webhooks.py", "    services.hooks.send(refs)\n    now_ms", "    now_ms"),),
+    ),
 )
 
 

@@ -21,8 +21,9 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 
 import boto3
 import yaml
+from moto.sqs.models import sqs_backends
 from PIL import Image
-from tessera import accounts, lifecycle, sources
+from tessera import accounts, lifecycle, sources, webhooks
 from tessera import services as composition
 from tessera.dispatch import FileRef
 from tessera.job import Job, Outcome, Report
@@ -36,6 +37,7 @@ from infra.admin import create_account
 
 ROOT = Path(__file__).resolve().parent.parent
 REGION = "eu-central-1"
+ACCOUNT = "123456789012"
 HOUR_NS = 3_600_000_000_000
 EDGES = {  # path -> package of functions/; all others are Upscayl's
     "/v1/upload-tokens": "companion",
@@ -97,6 +99,8 @@ class World:
     poller: Any
     """Lambda's own SQS client: neither counted nor made to fail."""
     calls: list[str] = field(default_factory=list)
+    waiting: list[tuple[int, str]] = field(default_factory=list)
+    """Messages about webhooks."""
     fault: Callable[[int, str, str], None] | None = None
     """Called with (number of the call, operation, "before" or "after"); raises to make it fail."""
 
@@ -262,6 +266,28 @@ class World:
             self.result_event(key)
         return key
 
+    def hook_messages(self) -> Iterator[tuple[int, str]]:
+        """Messages about webhooks that were sent since the last time: when each may be received, and its body."""
+        queue = sqs_backends[ACCOUNT][REGION].queues["hooks"]
+        for message in queue._messages:
+            delay = max(0, round((message.delayed_until - message.sent_timestamp) / 1000))
+            yield self.clock.ms + 1000 * delay, message.body
+        queue._messages.clear()
+
+    def tell(self, seconds: float = 0) -> None:
+        """Delivers messages about webhooks as they become due, for so many seconds."""
+        from deliver_webhook.app import on_message
+
+        end = self.clock.ms + int(seconds * 1000)
+        self.waiting += self.hook_messages()
+        while self.waiting and min(self.waiting)[0] <= end:
+            at, body = min(self.waiting)
+            self.waiting.remove((at, body))
+            self.clock.ms = max(self.clock.ms, at)
+            on_message(body)
+            self.waiting += self.hook_messages()
+        self.clock.ms = end
+
     def run(self) -> None:
         """Everything that is queued, until nothing is."""
         while jobs := self.dispatch_all():
@@ -269,6 +295,7 @@ class World:
                 self.work(job)
 
     def watchdog(self) -> int:
+        webhooks.look_after_all(self.services)
         return lifecycle.look_after_all(self.services)
 
 
@@ -341,12 +368,12 @@ def make_world(monkeypatch: Any, **settings: Any) -> World:
     table = template()["Resources"]["Table"]["Properties"]
     made = ("AttributeDefinitions", "KeySchema", "GlobalSecondaryIndexes", "BillingMode")
     dynamodb.create_table(TableName="tessera-test", **{name: table[name] for name in made})
-    queues = {name: sqs.create_queue(QueueName=name)["QueueUrl"] for name in ("work", "jobs", "fetches")}
+    queues = {name: sqs.create_queue(QueueName=name)["QueueUrl"] for name in ("work", "jobs", "fetches", "hooks")}
     clock = Clock()
     services = build(
         Settings(
             table="tessera-test", bucket="tessera-test", work_queue_url=queues["work"], job_queue_url=queues["jobs"],
-            fetch_queue_url=queues["fetches"], **settings,
+            fetch_queue_url=queues["fetches"], hook_queue_url=queues["hooks"], **settings,
         ),
         inside(),
         now_ms=clock,
@@ -357,6 +384,6 @@ def make_world(monkeypatch: Any, **settings: Any) -> World:
             client.meta.events.unregister(event, unique_id=event)  # the world's before this one
             client.meta.events.register(event, handler, unique_id=event)
     composition.services.cache_clear()
-    for module in ("on_upload.app", "on_result.app", "fetch_source.app", "upscayl.app", "native.app", "companion.app"):
-        monkeypatch.setattr(f"{module}.services", lambda: services)
+    for module in ("on_upload", "fetch_source", "on_result", "deliver_webhook", "upscayl", "native", "companion"):
+        monkeypatch.setattr(f"{module}.app.services", lambda: services)
     return world

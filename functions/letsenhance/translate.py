@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from pathlib import PurePath
 from typing import Any
 
-from tessera import catalogue, results
+from tessera import results
 from tessera.errors import Invalid, NotFound
 from tessera.job import Picture
 from tessera.recipe import CONTENT_TYPES, Denoise, Encode, LowLight, Operation, Recipe, Sharpen, Thumbnail, Tone, Upscale
@@ -20,7 +20,7 @@ from tessera.usage import Usage
 from tessera.webhooks import Hook
 
 from letsenhance import schemas
-from letsenhance.presets import LEVELS, PRESETS
+from letsenhance.presets import LEVELS, PRESETS, model
 
 DIALECT = "letsenhance"
 FORMATS = ("jpeg", "tiff", "png", "bmp", "webp")
@@ -45,25 +45,26 @@ ALPHABET = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
 
 
 def from_operation(settings: Settings, wish: schemas.Operation) -> Recipe:
-    """A preset's steps: restored, enlarged into the box, lit, toned."""
+    """A preset's steps: cleaned, lit, toned, enlarged into the box, sharpened. Light and tone come before the network,
+    which has less to do then, and noise before light, which would bring it out."""
     preset, level = PRESETS[wish.op], LEVELS[wish.restoration_level]
-    steps: list[Operation] = [Denoise(strength=level.denoise)]
-    if wish.width or wish.height:
-        steps.append(Upscale(model=catalogue.default(settings).name, width=wish.width, height=wish.height))
-    if level.sharpen:
-        steps.append(Sharpen(amount=level.sharpen))
-    if light := float(wish.lightai_intensity):
+    light, tone = float(wish.lightai_intensity), float(wish.toneai_intensity)
+    steps: list[Operation] = [Denoise(strength=level.noise, artifacts=level.artifacts)]
+    if light:
         steps.append(LowLight(intensity=preset.light * light))
-    if light or wish.toneai_intensity:
-        tone = float(wish.toneai_intensity)
+    if light or tone:
         steps.append(
             Tone(
-                levels=preset.levels * tone,
-                contrast=preset.contrast * tone,
                 balance=preset.balance * light,
                 saturation=preset.saturation * light,
+                levels=preset.levels * tone,
+                contrast=preset.contrast * tone,
             )
         )
+    if wish.width or wish.height:
+        steps.append(Upscale(model=model(settings, wish.restoration_level), width=wish.width, height=wish.height))
+    if amount := level.sharpen and level.sharpen + preset.sharpen:
+        steps.append(Sharpen(radius=preset.radius, amount=amount, threshold=2.0))
     encode = Encode(format="png" if wish.image_format == "PNG" else "jpeg", quality=wish.quality, dpi=wish.dpi)
     return Recipe.model_validate({"operations": (*steps, Thumbnail(), encode)})
 

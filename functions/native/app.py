@@ -11,7 +11,8 @@ from aws_lambda_powertools.event_handler import APIGatewayHttpResolver, Response
 from aws_lambda_powertools.utilities.typing import LambdaContext
 from jsonapi import callers, edge, errors
 from jsonapi.schemas import Body, parse
-from tessera import deletion, estimates, http, lifecycle, multiparts, starts
+from tessera import deletion, estimates, http, lifecycle, multiparts, signatures, starts, tasks, webhooks
+from tessera.errors import NotFound
 from tessera.services import services
 
 from native import schemas, translate
@@ -49,7 +50,8 @@ def start_task() -> dict[str, Any]:
         recipe = translate.from_start_task(services().settings, wish)
         same = callers.once(who.account, event(), "v1/tasks", wish.model_dump)
         wanted = tuple(map(translate.from_source, wish.files))
-        task = starts.start(services(), who, wanted, recipe, same, http.correlation_id(event()))
+        terms = starts.Terms(hook=translate.from_webhook(services().settings, wish.webhook))
+        task = starts.start(services(), who, wanted, recipe, same, http.correlation_id(event()), terms)
     return translate.to_started(task).told()
 
 
@@ -65,6 +67,27 @@ def delete_task() -> dict[str, Any]:
     who, wish = asked(schemas.TaskOf, "change")
     task = translate.from_task_id(wish.taskId)
     return translate.to_deleted(task, deletion.delete(services(), who, task)).told()
+
+
+@app.post("/v1/tasks/webhook")
+def task_webhook() -> dict[str, Any]:
+    who, wish = asked(schemas.TaskOf, "status")
+    task = tasks.get(services(), who, translate.from_task_id(wish.taskId)).task
+    if task.hook is None:
+        raise NotFound
+    return translate.to_webhook(task.id, task.hook, webhooks.find(services(), task.id)).told()
+
+
+@app.post("/v1/webhook-secret")
+def webhook_secret() -> dict[str, Any]:
+    who, _ = asked(schemas.NoWish, "status")
+    return translate.to_webhook_secret(signatures.valid(services(), who)).told()
+
+
+@app.post("/v1/webhook-secret/rotate")
+def rotate_webhook_secret() -> dict[str, Any]:
+    who, _ = asked(schemas.NoWish, "change")
+    return translate.to_webhook_secret(signatures.rotate(services(), who)).told()
 
 
 @app.post("/v1/uploads/parts")

@@ -36,7 +36,8 @@ TABLE = Table(
             "POST", "/v1/tasks", "startTask", "Enlarge uploaded files",
             "One credit for each file; what fails or is cancelled is paid back. Files are uploaded by /get-upload-url.",
             Success[schemas.TaskSaid], schemas.NewTask,
-            {"files": [{"fileName": "f7d9a2b4-photo.jpg"}], **ENLARGEMENT, "quality": 85, "denoise": 30},
+            {"files": [{"fileName": "f7d9a2b4-photo.jpg"}], **ENLARGEMENT, "quality": 85, "denoise": 30,
+             "webhook": {"url": "https://example.com/hooks/tessera"}},
             (Invalid("scale and width or height exclude each other"), UnknownUpload("f7d9a2b4-photo.jpg"),
              InsufficientCredits(1, 0), IdempotencyConflict()),
             repeatable=True,
@@ -52,6 +53,21 @@ TABLE = Table(
             "Results, previews and reports are gone, and uploads that no other task uses. The task stays in the "
             "history; an open one is cancelled before. May be repeated.",
             Success[schemas.Deleted], schemas.TaskOf, TASK, (Invalid(), NotFound()),
+        ),
+        Route(
+            "POST", "/v1/tasks/webhook", "getTaskWebhook", "What became of a task's webhook",
+            "Each attempt with its answer, and when the next is made. A task without a webhook is answered 404.",
+            Success[schemas.WebhookSaid], schemas.TaskOf, TASK, (Invalid(), NotFound()),
+        ),
+        Route(
+            "POST", "/v1/webhook-secret", "getWebhookSecret", "The secret by which webhooks are verified",
+            "The account's own; made by the first call. docs/webhooks.md says how to verify by it.",
+            Success[schemas.WebhookSecret], schemas.NoWish, {}, (Invalid(),),
+        ),
+        Route(
+            "POST", "/v1/webhook-secret/rotate", "rotateWebhookSecret", "A new secret",
+            "The one before is valid for 24 hours more: until then a webhook carries a signature by each.",
+            Success[schemas.WebhookSecret], schemas.NoWish, {}, (Invalid(),),
         ),
         Route(
             "POST", "/v1/uploads/parts", "signParts", "Fresh links for parts of an upload",

@@ -8,7 +8,7 @@ from jsonapi.schemas import VISIBLE, Body, Text
 from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictInt, StrictStr, model_validator
 from tessera.multiparts import MAX_LISTED
 from tessera.recipe import MetadataPolicy
-from tessera.tasks import MAX_FILES, TaskState
+from tessera.tasks import MAX_FILES, FileState, TaskState
 
 FormatName = Literal["jpg", "png", "webp", "avif", "tiff"]
 Side = Annotated[StrictInt, Field(ge=1, le=65_535)]
@@ -62,6 +62,18 @@ class Source(Body):
     )
 
 
+class Webhook(Wish):
+    """docs/webhooks.md"""
+
+    url: StrictStr = Field(
+        min_length=1, max_length=2048, examples=["https://example.com/hooks/tessera"],
+        description="http or https, a public address; a user and a password may stand in it, for Basic authentication",
+    )  # fmt: skip
+    delay: Annotated[StrictInt, Field(ge=0, le=86_400)] = Field(
+        default=0, description="seconds from the end of the task to the first attempt"
+    )
+
+
 class NewTask(Enlargement):
     files: tuple[Source, ...] = Field(min_length=1, max_length=MAX_FILES)
     quality: Annotated[StrictInt, Field(ge=1, le=100)] = Field(
@@ -75,6 +87,7 @@ class NewTask(Enlargement):
         default=False, description="accepted and noted in the file's `notes` where no face model is installed"
     )
     metadata: MetadataPolicy = "safe"
+    webhook: Webhook | None = Field(default=None, description="where the end of the task is told")
 
     @model_validator(mode="after")
     def _only_where_it_acts(self) -> Self:
@@ -85,6 +98,10 @@ class NewTask(Enlargement):
 
 class TaskOf(Wish):
     taskId: StrictStr = Field(max_length=64, examples=[TASK_ID])
+
+
+class NoWish(Wish):
+    pass
 
 
 class UploadOf(Wish):
@@ -203,6 +220,54 @@ class Cancelled(TaskSaid):
 class Deleted(Said):
     taskId: str = Field(examples=[TASK_ID])
     deleted: int = Field(description="results that could be downloaded until now; 0 for a repeat")
+
+
+class EndedFile(Said):
+    """Links and sizes where it is done, `error` where it has no result."""
+
+    fileName: str = Field(description="as the start has named it")
+    originalFileName: str
+    state: FileState
+    error: str | None
+    downloadLink: str | None
+    thumbnailLink: str | None
+    expiresAt: int | None = Field(description="Unix milliseconds: the links' last")
+    width: int | None
+    height: int | None
+    bytes: int | None
+    format: FormatName | None
+
+
+class Ended(Said):
+    """`data` of a webhook."""
+
+    taskId: str = Field(examples=[TASK_ID])
+    status: TaskState
+    deductedCredits: int
+    files: tuple[EndedFile, ...]
+
+
+class AttemptSaid(Said):
+    at: int = Field(description="Unix milliseconds")
+    status: int | None = Field(description="of the answer; null where none came")
+    error: str | None = Field(description="why none came")
+    ms: int = Field(description="how long it took")
+
+
+class WebhookSaid(Said):
+    taskId: str = Field(examples=[TASK_ID])
+    state: Literal["waiting", "pending", "delivered", "dead"] = Field(
+        description="waiting: the task has not ended; dead: the last attempt has failed"
+    )
+    url: str = Field(description="without user and password")
+    webhookId: str | None = Field(description="the header `webhook-id` of all attempts")
+    attempts: tuple[AttemptSaid, ...] = Field(description="the last ones, oldest first")
+    nextAttemptAt: int | None = Field(description="Unix milliseconds")
+
+
+class WebhookSecret(Said):
+    secret: str = Field(examples=["whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"])
+    olderValidUntil: int | None = Field(description="Unix milliseconds: until then webhooks carry its signature too")
 
 
 class PartUrl(Said):

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import get_args
+from datetime import UTC, datetime
+from typing import Any, get_args
 
-from tessera import catalogue, estimates, ids, multiparts, uploads
+from tessera import catalogue, estimates, ids, multiparts, uploads, webhooks
 from tessera.accounts import Account
 from tessera.errors import NotFound
 from tessera.recipe import (
@@ -19,10 +20,13 @@ from tessera.recipe import (
     Thumbnail,
     Upscale,
 )
-from tessera.settings import Settings
+from tessera.results import Links
+from tessera.settings import SECONDS, Settings
+from tessera.signatures import Secret
 from tessera.starts import Wanted
 from tessera.storage import StoredPart
-from tessera.tasks import MAX_FILES, View
+from tessera.tasks import MAX_FILES, File, View
+from tessera.webhooks import Delivery, Hook
 
 from native import schemas
 
@@ -65,6 +69,14 @@ def _upscale(settings: Settings, wish: schemas.Enlargement) -> Upscale:
 
 def from_source(source: schemas.Source) -> Wanted:
     return Wanted.of(source.fileName, source.originalFileName or "")
+
+
+def from_webhook(settings: Settings, webhook: schemas.Webhook | None) -> Hook | None:
+    """Raises Invalid for an address that nothing may be sent to."""
+    if webhook is None:
+        return None
+    webhooks.check(webhook.url, settings)
+    return Hook.after(webhook.url, webhook.delay * SECONDS)
 
 
 def from_task_id(text: str) -> int:
@@ -155,6 +167,62 @@ def to_cancelled(view: View) -> schemas.Cancelled:
 
 def to_deleted(task: int, deleted: int) -> schemas.Deleted:
     return schemas.Deleted(taskId=ids.to_uuid(task), deleted=deleted)
+
+
+def to_ended(view: View, links: Sequence[Links | None]) -> dict[str, Any]:
+    """What a webhook says of a task, in the shape that Standard Webhooks proposes. `links`: of its files."""
+    ended = max(file.ended or 0 for file in view.files)
+    data = schemas.Ended(
+        taskId=ids.to_uuid(view.task.id),
+        status=view.state,
+        deductedCredits=view.task.deducted,
+        files=tuple(map(_ended_file, view.files, links)),
+    )
+    return {
+        "type": f"task.{view.state}",
+        "timestamp": datetime.fromtimestamp(ended / SECONDS, UTC).isoformat(timespec="milliseconds"),
+        "data": data.model_dump(mode="json"),
+    }
+
+
+def _ended_file(file: File, links: Links | None) -> schemas.EndedFile:
+    return schemas.EndedFile(
+        fileName=file.name,
+        originalFileName=file.original,
+        state=file.state,
+        error=file.error or None,
+        downloadLink=links.download if links else None,
+        thumbnailLink=links.thumbnail if links else None,
+        expiresAt=file.expires if links else None,
+        width=file.width,
+        height=file.height,
+        bytes=file.bytes,
+        format=FORMAT_WORDS[file.format] if file.format else None,
+    )
+
+
+def to_webhook(task: int, hook: Hook, delivery: Delivery | None) -> schemas.WebhookSaid:
+    """`delivery`: None while the task has not ended."""
+    waits = delivery is not None and delivery.state == "pending"
+    return schemas.WebhookSaid(
+        taskId=ids.to_uuid(task),
+        state=delivery.state if delivery else "waiting",
+        url=webhooks.parted(hook.url)[0],
+        webhookId=delivery.id if delivery else None,
+        attempts=tuple(map(_attempt, delivery.log)) if delivery else (),
+        nextAttemptAt=delivery.next if delivery and waits else None,
+    )
+
+
+def _attempt(made: webhooks.Attempt) -> schemas.AttemptSaid:
+    return schemas.AttemptSaid(at=made.at, status=made.status, error=made.error or None, ms=made.ms)
+
+
+def to_webhook_secret(valid: Sequence[Secret]) -> schemas.WebhookSecret:
+    first, *older = valid
+    return schemas.WebhookSecret(
+        secret=first.text, olderValidUntil=max((secret.until or 0 for secret in older), default=None)
+    )
 
 
 def to_signed(links: Sequence[multiparts.PartLink], expires: int) -> schemas.SignedParts:

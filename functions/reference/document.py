@@ -184,7 +184,7 @@ IDEMPOTENCY = {
 def _bodies(route: Route, schema: Json) -> Json:
     shape = {"anyOf": [schema, _envelope(schema)]} if route.enveloped else schema
     as_json: Json = {"schema": shape}
-    if route.example:
+    if route.example is not None:
         as_json["example"] = dict(route.example)
     content: Json = {"application/json": as_json}
     if route.form:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from aws_lambda_powertools.utilities.typing import LambdaContext
-from tessera import events, lifecycle
+from tessera import events, lifecycle, rounds, webhooks
 from tessera.job import Job
 from tessera.services import services
 
@@ -13,7 +13,8 @@ from tessera.services import services
 def lambda_handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     if "Records" in event:  # the job queue's dead letters
         return events.each_record(event, context, on_dead_job)
-    return {"looked": lifecycle.look_after_all(services())}
+    rounds.each((webhooks.look_after_all, lifecycle.look_after_all), lambda look: look(services()))
+    return {}
 
 
 def on_dead_job(body: str) -> None:

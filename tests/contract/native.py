@@ -14,8 +14,10 @@ UNKNOWN_TASK = "30a89e69-c702-4247-9905-f0a53dfa45ab"
 ACCOUNT, MODELS, ESTIMATE = "/v1/account", "/v1/models", "/v1/estimate"
 TASKS, CANCEL, DELETE = "/v1/tasks", "/v1/tasks/cancel", "/v1/tasks/delete"
 PARTS, LIST, ABORT = "/v1/uploads/parts", "/v1/uploads/parts/list", "/v1/uploads/abort"
+WEBHOOK, SECRET, ROTATE = "/v1/tasks/webhook", "/v1/webhook-secret", "/v1/webhook-secret/rotate"
 READS = (ACCOUNT, MODELS)
-WRITES = (ESTIMATE, TASKS, CANCEL, DELETE, PARTS, LIST, ABORT)
+WRITES = (ESTIMATE, TASKS, CANCEL, DELETE, WEBHOOK, PARTS, LIST, ABORT)
+BARE = (SECRET, ROTATE)  # nothing has to be said
 
 
 @dataclass

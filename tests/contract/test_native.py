@@ -10,7 +10,21 @@ from tessera.recipe import Denoise, Encode, EnhanceFace, Thumbnail, Upscale
 from tessera.settings import Settings
 
 from tests.contract import native
-from tests.contract.native import ABORT, ACCOUNT, CANCEL, DELETE, ESTIMATE, LIST, MODELS, PARTS, TASKS, Native
+from tests.contract.native import (
+    ABORT,
+    ACCOUNT,
+    CANCEL,
+    DELETE,
+    ESTIMATE,
+    LIST,
+    MODELS,
+    PARTS,
+    ROTATE,
+    SECRET,
+    TASKS,
+    WEBHOOK,
+    Native,
+)
 from tests.contract.upscayl import BAD_REQUEST, NO_CREDITS, NOT_FOUND, UNAUTHORIZED, signed
 from tests.world import World, key_of
 
@@ -30,13 +44,13 @@ def other(world: World) -> Native:
 # ---------------------------------------------------------------- every route
 
 
-@pytest.mark.parametrize("path", [*native.READS, *native.WRITES])
+@pytest.mark.parametrize("path", [*native.READS, *native.WRITES, *native.BARE])
 @pytest.mark.parametrize("key", [None, "unknown", "tsr_0123456789abcdef_" + "x" * 32])
 def test_a_key_is_asked_for_before_anything_else(world: World, path: str, key: str | None) -> None:
     assert Native(world, key).get(path, b"{", status=401) == UNAUTHORIZED
 
 
-@pytest.mark.parametrize("path", native.WRITES)
+@pytest.mark.parametrize("path", [*native.WRITES, *native.BARE])
 @pytest.mark.parametrize(
     "body", [b"", b"{", b"[]", b"null", b"\xff", b'{"a": NaN}', b'{"taskId": "a", "taskId": "b"}', b"[" * 90_000]
 )
@@ -44,7 +58,7 @@ def test_a_body_that_is_no_json_object_is_a_bad_request(api: Native, path: str, 
     assert api.get(path, body, status=400)["error"] == "BAD_REQUEST"
 
 
-@pytest.mark.parametrize("path", native.WRITES)
+@pytest.mark.parametrize("path", [*native.WRITES, *native.BARE])
 def test_a_body_beyond_the_limit_is_refused_unread(api: Native, path: str) -> None:
     assert api.get(path, b"{" + b" " * 4_400_000 + b"}", status=413)["error"] == "FILE_SIZE_EXCEEDED"
 
@@ -60,6 +74,11 @@ def test_what_is_missing_and_what_is_unknown_is_named(api: Native, path: str) ->
         "files": [{"fileName": "c", "width": 1, "height": 1}],
     }
     assert "Extra inputs" in api.get(path, {**valid, "scael": 2}, status=400)["message"]
+
+
+@pytest.mark.parametrize("path", native.BARE)
+def test_what_is_unknown_is_named_where_nothing_has_to_be_said(api: Native, path: str) -> None:
+    assert "Extra inputs" in api.get(path, {"scael": 2}, status=400)["message"]
 
 
 def test_other_paths_are_not_found(api: Native) -> None:
@@ -203,6 +222,12 @@ def test_a_task_into_a_box_is_told_by_its_box(api: Native) -> None:
         ({"quality": 0}, "quality"),
         ({"denoise": 101}, "denoise"),
         ({"metadata": "all"}, "metadata"),
+        ({"webhook": {}}, "url"),
+        ({"webhook": {"url": "ftp://example.com"}}, "URL"),
+        ({"webhook": {"url": "http://10.0.0.1/"}}, "not allowed"),
+        ({"webhook": {"url": "https://example.com", "delay": 86_401}}, "delay"),
+        ({"webhook": {"url": "https://example.com", "delay": -1}}, "delay"),
+        ({"webhook": {"url": "https://example.com", "delya": 1}}, "delya"),
         ({"files": []}, "files"),
         ({"files": [{"fileName": "0" * 301}]}, "fileName"),
         ({"files": [{"fileName": "deadbeef-nothing.png"}]}, "no file"),
@@ -235,12 +260,44 @@ def test_the_same_key_is_the_same_task_and_other_content_a_conflict(api: Native)
     assert api.balance == 99
 
 
+# ---------------------------------------------------------------- webhooks
+
+
+def test_a_task_with_a_webhook_is_told_of_it(api: Native) -> None:
+    task = api.start(api.upload(), webhook={"url": "https://me:you@example.com/hook?a=b", "delay": 10})
+    waiting = {"taskId": task, "state": "waiting", "url": "https://example.com/hook?a=b", "webhookId": None}
+    assert api.get(WEBHOOK, {"taskId": task}) == {**waiting, "attempts": [], "nextAttemptAt": None}
+    api.world.run()
+    told = api.get(WEBHOOK, {"taskId": task})
+    assert (told["state"], told["nextAttemptAt"]) == ("pending", api.world.clock.ms + 10_000)
+    assert api.get(WEBHOOK, {"taskId": api.start(api.upload())}, status=404) == NOT_FOUND
+
+
+def test_the_same_key_with_another_webhook_is_a_conflict(api: Native) -> None:
+    wish = {"files": [api.upload()], "webhook": {"url": "https://example.com/one"}}
+    first = api.get(TASKS, wish, idempotency_key="k")
+    assert api.get(TASKS, wish, idempotency_key="k") == first
+    other = {**wish, "webhook": {"url": "https://example.com/two"}}
+    assert api.get(TASKS, other, status=409, idempotency_key="k")["error"] == "IDEMPOTENCY_CONFLICT"
+
+
+def test_the_secret_is_shown_and_changed(api: Native, other: Native) -> None:
+    first = api.get(SECRET, {})
+    assert first["secret"].startswith("whsec_") and first["olderValidUntil"] is None
+    assert api.get(SECRET, {}) == first
+    changed = api.get(ROTATE, {})
+    assert changed["secret"] != first["secret"] and changed["olderValidUntil"] == api.world.clock.ms + 86_400_000
+    assert other.get(SECRET, {})["secret"] not in (first["secret"], changed["secret"])
+    api.world.clock.forward(86_400)
+    assert api.get(SECRET, {}) == {**changed, "olderValidUntil": None}
+
+
 # ---------------------------------------------------------------- foreign ids
 
 
 def test_foreign_tasks_are_unknown_ones(api: Native, other: Native) -> None:
     task = other.start(other.upload())
-    for path in (CANCEL, DELETE):
+    for path in (CANCEL, DELETE, WEBHOOK):
         answers = {api.ask(path, {"taskId": name}) for name in (task, native.UNKNOWN_TASK, "nonsense", "")}
         assert answers == {(404, json.dumps(NOT_FOUND).encode())}
     other.world.run()

@@ -19,10 +19,11 @@ from tessera.settings import SECONDS
 from tessera.storage import upload_key
 from tessera.table import ConditionFailed
 
-from infra.admin import create_account, redrive, settle_vocabulary, show, spend
+from infra.admin import create_account, redrive, replay, settle_vocabulary, show, spend
 from tests.crashlab.gpu import Gpu
 from tests.crashlab.invariants import require
 from tests.crashlab.pictures import LONG_SOURCE, OTHER, PHOTO
+from tests.crashlab.receiver import URL, Receiver
 from tests.crashlab.simulation import BUCKET, Simulation, objects
 from tests.world import key_of
 
@@ -39,6 +40,7 @@ class Step(Protocol):
 class Client:
     simulation: Simulation
     key: str
+    receiver: Receiver
     patch: pytest.MonkeyPatch
     gpu: Gpu | None = None  # with Worker=modal
     names: list[dict[str, Any]] = field(default_factory=list)  # what get-upload-url answered
@@ -56,7 +58,7 @@ class Client:
             status, answer = self._once(method, path, raw, sent)
             if status < 500:
                 return status, answer
-            self.unsure += path == "/start-task"
+            self.unsure += path in ("/start-task", "/v1/tasks")
             if not again:
                 return status, answer
             self.simulation.world.clock.forward(1)
@@ -149,22 +151,25 @@ class CompleteUnknown:
 
 @dataclass(frozen=True)
 class Start:
-    """A task of uploads (all by default); sent `times` times with one Idempotency-Key, or once without."""
+    """A task of uploads (all by default); sent `times` times with one Idempotency-Key, or once without. With `delay`
+    in seconds it is one of our own API's with a webhook."""
 
     uploads: tuple[int, ...] | None = None
     once: str = ""
     times: int = 1
     status: int = 200
     fields: Mapping[str, str] = field(default_factory=dict)
+    delay: int | None = None
 
     def do(self, client: Client) -> None:
         client.accept()
         names = client.names if self.uploads is None else [client.names[n] for n in self.uploads]
         files = [{name: data[name] for name in ("fileName", "fileType", "fileSize")} for data in names]
+        path, more = "/start-task", dict[str, Any](self.fields)
+        if self.delay is not None:
+            path, more["webhook"] = "/v1/tasks", {"url": URL, "delay": self.delay}
         for _ in range(self.times):
-            _started(
-                client, client.post("/start-task", {"files": files, **self.fields}, **_once(self.once)), self.status
-            )
+            _started(client, client.post(path, {"files": files, **more}, **_once(self.once)), self.status)
 
 
 @dataclass(frozen=True)
@@ -375,6 +380,27 @@ class Ask:
             assert status == 200, answer
         status, answer = client.post("/get-upscayl-history", {})
         assert status == 200, answer
+
+
+@dataclass(frozen=True)
+class AskOfWebhooks:
+    """What became of each, and the secret they are signed with, which is changed."""
+
+    def do(self, client: Client) -> None:
+        for task in client.tasks:
+            status, answer = client.post("/v1/tasks/webhook", {"taskId": task})
+            assert status == 200 and answer["data"]["url"] == URL.replace("me:you@", ""), answer
+        secrets = [client.post(f"/v1/webhook-secret{path}", {})[1]["data"]["secret"] for path in ("", "/rotate", "")]
+        assert secrets[0] != secrets[1] == secrets[2]
+
+
+@dataclass(frozen=True)
+class Replay:
+    """The operator has every webhook told again."""
+
+    def do(self, client: Client) -> None:
+        for task in client.tasks:
+            command(client, lambda task=task: replay(client.simulation.world.services, task))  # type: ignore[misc]
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from tests.crashlab import gpu
 from tests.crashlab.client import (
     Ask,
+    AskOfWebhooks,
     Break,
     Budget,
     Cancel,
@@ -22,6 +23,7 @@ from tests.crashlab.client import (
     PartByPart,
     Pause,
     Redrive,
+    Replay,
     Start,
     StartByUrl,
     StartForm,
@@ -66,6 +68,8 @@ class Flow:
     answers: tuple[gpu.Answer, ...] = ()  # of Modal to the first hand-overs, where it does not simply take them
     runs: int | None = None  # jobs that workers take where nothing fails
     starts: int = 1  # tasks where nothing fails
+    receiver: tuple[int, ...] = (200,)  # what a caller's server answers to webhooks, the last from then on
+    delay: int = 0  # of webhooks, seconds
     once: bool = False  # every start has an Idempotency-Key: never more tasks than that
 
 
@@ -278,6 +282,39 @@ FLOWS = (
         settings=gpu.SETTINGS,
         answers=("cancelled",),
         once=True,
+    ),
+    Flow("a webhook", (Upload(), Pause(5), Start(delay=0), Pause(LONG_AFTER), AskOfWebhooks())),
+    Flow(
+        "a webhook whose receiver fails once",
+        (Upload(), Pause(5), AskOfWebhooks(), Start(delay=0), Pause(LONG_AFTER), AskOfWebhooks()),
+        receiver=(500, 200),
+    ),
+    Flow("a webhook, its message lost", (Upload(), Pause(5), Start(delay=0)), lose={"HookQueue": 1}),
+    Flow("a webhook after a day", (Upload(), Pause(5), Start(delay=86_400)), delay=86_400),
+    Flow(
+        "a webhook, every message three times, shuffled",
+        (Upload(), Upload(event_after=20), Upload(), Pause(5), Start(delay=0)),
+        ends=("done", "done", "failed"),
+        broken=frozenset({2}),
+        receiver=(503, 200),
+        copies=3,
+    ),
+    Flow(
+        "a webhook of a task that is cancelled",
+        (Upload(event_after=30), Upload(), Start(once="s", delay=1), Cancel(times=2)),
+        ends=("cancelled", "cancelled"),
+        delay=1,
+        once=True,
+    ),
+    Flow(
+        "a webhook of a task whose files are all refused",
+        (Upload(NO_PICTURE), Upload(NO_PICTURE), Pause(5), Start(delay=0)),
+        ends=("failed", "failed"),
+    ),
+    Flow(
+        "a webhook that is given up, and told again by the operator",
+        (Upload(), Pause(5), Start(delay=0), Pause(2400), Replay(), Pause(LONG_AFTER), Look()),
+        receiver=(500, 302, 404, 500, 200),
     ),
     Flow("links by CloudFront", (Upload(), Pause(5), Start(), Pause(LONG_AFTER), Ask()), settings=CLOUDFRONT),
     Flow("a GPU", (Upload(), Pause(5), Start(), Pause(4), Ask()), settings=gpu.SETTINGS, runs=1),

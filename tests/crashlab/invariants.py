@@ -84,8 +84,8 @@ class Books:
     def _task(self, own: list[Row], table: list[Row]) -> None:
         files = [row for row in own if row["sk"].startswith("FILE#")]
         found = [row for row in own if row["sk"] == "TASK"]
-        if found and (found[0].get("forgotten") or not files):
-            return  # being deleted at the end of the history
+        if not files or (found and found[0].get("forgotten")):
+            return  # being deleted at the end of the history, of which a webhook's row may be the last
         if not found:
             raise Violation("G6", f"{len(files)} files without a task")
         (task,) = found
@@ -105,6 +105,8 @@ class Books:
         require("G4", counted == truth, f"the task counts {counted}, its files are {truth}")
         for row in files:
             self._file(row, entries.get(f"{ledger}{row['nn']:02d}"))
+        told = [row for row in own if row["sk"] == "HOOK"]
+        require("G31", not told or ("hook" in task and not task["left"]), "the end of an open task is told")
         refunds = sum(row["amount"] for row in entries.values() if row["kind"] == "refund")
         require("G1", refunds == task.get("refunded", 0), "refunds and task differ")
 

@@ -31,6 +31,7 @@ from tests.world import CONTEXT, REGION, ROOT, World, key_of, s3_message, templa
 WATCHDOG = 1 * MINUTES  # template.yaml: how often the schedules run
 SWEEP = 5 * MINUTES
 BATCH = 10
+ALONE = ("JobQueue", "FetchQueue", "HookQueue")  # batches of one
 MOMENT = 100  # ms between a message and its delivery
 ACCOUNT = "123456789012"
 BUCKET = "tessera-test"
@@ -125,6 +126,7 @@ class Simulation:
             "WorkQueue": world.services.settings.work_queue_url,
             "JobQueue": world.services.settings.job_queue_url,
             "FetchQueue": world.services.settings.fetch_queue_url,
+            "HookQueue": world.services.settings.hook_queue_url,
         }
 
     # ------------------------------------------------------------ processes
@@ -152,10 +154,10 @@ class Simulation:
         """What a process has sent."""
         for queue, url in self.sent_by_functions.items():
             waiting = sqs_backends[ACCOUNT][REGION].queues[url.rpartition("/")[2]]
-            bodies = [message.body for message in waiting.messages]
+            sent = [(each.body, each.delayed_until - each.sent_timestamp) for each in waiting._messages]
             waiting._messages.clear()
-            for body in bodies:
-                self.send(queue, body)
+            for body, delay in sent:
+                self.send(queue, body, max(0, round(delay / SECONDS)))
 
     def _carried_out(self, operation: str, parameters: dict[str, Any]) -> None:
         if operation in ("PutObject", "CompleteMultipartUpload", "CopyObject"):
@@ -213,7 +215,7 @@ class Simulation:
         """One batch of what can be received now."""
         queue = queues()[name]
         ready = sorted(each for each in self.messages if each.queue == name and each.at <= self.world.clock.ms)
-        batch = ready[: 1 if name in ("JobQueue", "FetchQueue") else BATCH]
+        batch = ready[: 1 if name in ALONE else BATCH]
         for message in batch:
             self.messages.remove(message)
         if name == "JobQueue":
@@ -325,7 +327,7 @@ class Simulation:
     def rest(self) -> None:
         """Until nothing is on its way and no file waits for the watchdog."""
         for _ in range(MOST_EVENTS):
-            if not (self.messages or self.acts or due("WATCH#")):
+            if not (self.messages or self.acts or due("WATCH#") or due("HOOK#")):
                 return
             at, _do = self._next_event()
             self.run_until(at)
@@ -340,7 +342,7 @@ class Simulation:
             act = min(self.acts)
             events.append((act.at, 1, lambda: (self.acts.remove(act), act.do())))  # type: ignore[func-returns-value]
         # A schedule that would find nothing is not run.
-        if (watched := due("WATCH#")) is not None:
+        if (watched := min(filter(None, (due("WATCH#"), due("HOOK#"))), default=None)) is not None:
             events.append((_tick(max(watched, self.last_look + 1), WATCHDOG), 2, self.look))
         if (expires := due("EXPIRES#")) is not None:
             events.append((_tick(max(expires + cleanup.GRACE, self.last_sweep + 1), SWEEP), 3, self.sweep))

@@ -16,14 +16,8 @@ from tests.crashlab.calls import Call
 from tests.world import ROOT
 
 FOLDERS = ("layers/core/python", "functions", "infra/admin.py")
-HOLDERS = {
-    "table",
-    "storage",
-    "work",
-    "fetches",
-    "dispatcher",
-    "inner",
-}  # attributes and parameters that hold such an object
+# attributes and parameters that hold such an object
+HOLDERS = {"table", "storage", "work", "fetches", "hooks", "dispatcher", "inner"}
 ASKING = {"_ask", "get_secret_value"}  # ModalDispatcher's one way to Modal's client, and to its token
 LOCAL = {"generate_presigned_post", "generate_presigned_url", "meta", "exceptions", "close"}  # arithmetic and facts
 

@@ -33,13 +33,14 @@ from tests.crashlab.calls import KINDS_OF_READ, Call, Fault, Plan, Recorder, not
 from tests.crashlab.client import Client
 from tests.crashlab.flows import Flow
 from tests.crashlab.invariants import Violation, require, rows
+from tests.crashlab.receiver import Receiver
 from tests.crashlab.simulation import Simulation, handlers, objects, open_multiparts
 from tests.world import make_world, outside
 
 ALIKE = {"get_upload_url", "get_task_status", "get_upscayl_history", "sweep"}  # the last is cleanup's
 ENOUGH = 3
 MANY = 6  # flows in which any other place is made to fail: what it leaves behind hardly differs in more
-EXPIRING = {"TASK", "FILE", "UPLOAD", "PARTS", "ONCE", "REUSE", "TOKEN", "BEGUN"}
+EXPIRING = {"TASK", "FILE", "HOOK", "UPLOAD", "PARTS", "ONCE", "REUSE", "TOKEN", "BEGUN"}
 BEGIN = 1_767_225_600_000  # 2026-01-01T00:00:00Z: a run is the same at any time of day
 
 
@@ -158,7 +159,8 @@ def deployment(flow: Flow, recorder: Recorder) -> Iterator[Client]:
             world, recorder, lambda nn: (flow.other,) if nn in flow.broken else flow.worker, flow.copies, flow.lose
         )
         provider = gpu.Gpu(simulation, patch, flow.answers) if modal else None
-        yield Client(simulation, world.account(flow.credits), patch, provider)
+        receiver = Receiver(simulation, patch, flow.receiver)
+        yield Client(simulation, world.account(flow.credits), receiver, patch, provider)
 
 
 @cache
@@ -171,7 +173,7 @@ def link_key() -> str:
 
 def _same_each_time(patch: pytest.MonkeyPatch) -> None:
     """Numbers, pauses, and two shards of the index for eight: a round of a schedule asks each of them."""
-    for module in ("table", "lifecycle", "cleanup"):
+    for module in ("table", "lifecycle", "webhooks", "cleanup"):
         patch.setattr(f"tessera.{module}.DUE_SHARDS", 2)
     rng = random.Random(1)
     random.seed(1)
@@ -218,6 +220,7 @@ def _play(flow: Flow, client: Client) -> None:
     table, faults = rows(), int(simulation.recorder.injected is not None)
     invariants.at_rest(table, faults)
     invariants.healed(table, simulation.results, faults)
+    client.receiver.check(table, faults, flow.delay)
     _answers_are_true(flow, client, table)
     _nothing_ran_twice(flow, simulation)
     first = min((row["expires"] for row in table if row.get("state") == "done"), default=clock.ms + SECONDS)
@@ -243,7 +246,8 @@ def _answers_are_true(flow: Flow, client: Client, table: tuple[Any, ...] | list[
     require("G6", bool(tasks) == bool(flow.starts) and len(tasks) <= allowed, f"{len(tasks)} tasks")
     for task in tasks:
         files = sorted(
-            (row for row in table if row["pk"] == f"TASK#{task}" and row["sk"] != "TASK"), key=lambda f: f["nn"]
+            (row for row in table if row["pk"] == f"TASK#{task}" and row["sk"].startswith("FILE#")),
+            key=lambda f: f["nn"],
         )
         states = tuple(row["state"] for row in files)
         require("G5", states == flow.ends, f"the files ended {states}, not {flow.ends}")

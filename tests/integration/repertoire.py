@@ -9,9 +9,11 @@ from typing import Any
 
 import httpx
 import pytest
-from tessera import accounts, ids, outbound, sources, starts
+from tessera import accounts, ids, outbound, sources, starts, uploads
 from tessera.job import Job, JobError, Outcome
 from tessera.recipe import Encode, Recipe, Upscale
+from tessera.storage import parse_upload_key
+from tessera.webhooks import Hook
 
 from tests.integration.cloud import Cloud
 from tests.world import key_of, png
@@ -21,6 +23,7 @@ Jobs = Callable[[], Sequence[Job]]  # those that were handed over since the last
 CORRUPT = Outcome(status="failed", error=JobError(code="corrupt_image", message="Damaged", retryable=False))
 HICCUP = Outcome(status="failed", error=JobError(code="internal", message="Something broke", retryable=True))
 DAYS = 86_400
+NOWHERE = "https://receiver.invalid/"
 RECIPE = Recipe(operations=(Upscale(model="upscayl-standard-4x", scale=4), Encode(format="png")))
 
 
@@ -30,6 +33,7 @@ class Walk:
         self.jobs = jobs
         self.key = cloud.account(credits=100)
         self.pictures = 0
+        self.uploaded = ""  # key of the last upload of a task with a webhook
 
     def picture(self) -> bytes:
         """Another one each time: a repeat would be answered from storage."""
@@ -161,7 +165,7 @@ class Walk:
 
     # ------------------------------------------------------------ pictures by URL
 
-    def by_url(self, *answers: Callable[[], httpx.Response], loses: bool = False) -> None:
+    def by_url(self, *answers: Callable[[], httpx.Response], loses: bool = False, hook: Hook | None = None) -> None:
         """A task whose source answers so, one message after the other; `loses` the event of what was fetched."""
         services, told = self.cloud.services, list(answers)
         who = accounts.credential(services, self.key)
@@ -170,7 +174,7 @@ class Walk:
             return httpx.Client(transport=httpx.MockTransport(lambda request: told.pop(0)()))
 
         wanted = (starts.Wanted.fetched(services, "https://pictures.example/a.png"),)
-        self.latest = starts.start(services, who, wanted, RECIPE)
+        self.latest = starts.start(services, who, wanted, RECIPE, terms=starts.Terms(hook=hook))
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(outbound, "client", client)
             for n in range(len(answers) + loses):
@@ -246,6 +250,48 @@ class Walk:
         self.cloud.tick("WatchdogFunction")
         assert self.state(task) == "failed"
 
+    # ------------------------------------------------------------ webhooks
+
+    def hooked(self, *bodies: bytes, delay: int = 0, event: bool = True) -> str:
+        """A task with a webhook to a server that is not there."""
+        data = [self.cloud.upload(self.key, body, event=event) for body in bodies]
+        self.uploaded = key_of(data[-1]["uploadURL"])
+        files = [{"fileName": each["fileName"]} for each in data]
+        wish = {"files": files, "webhook": {"url": NOWHERE, "delay": delay}}
+        status, answer = self.cloud.post("/v1/tasks", wish, self.key)
+        assert status == 200, answer
+        return str(answer["data"]["taskId"])
+
+    def webhook(self, task: str) -> str:
+        status, answer = self.cloud.post("/v1/tasks/webhook", {"taskId": task}, self.key)
+        assert status == 200, answer
+        return str(answer["data"]["state"])
+
+    def webhooks(self) -> None:
+        tasks = []
+        for outcome in (None, CORRUPT):  # told by on_result, and tried twice
+            tasks.append(self.hooked(self.picture()))
+            (job,) = self.dispatched()
+            self.cloud.finish(job, outcome)
+            assert self.cloud.feed("DeliverWebhookFunction") == 0
+        refused = self.hooked(b"no picture")  # by the start
+        cancelled = self.hooked(self.picture())  # by its owner
+        assert self.cloud.post("/v1/tasks/cancel", {"taskId": cancelled}, self.key)[0] == 200
+        late = self.hooked(b"no picture", event=False)  # by on_upload
+        assert self.cloud.feed("OnUploadFunction") == 0
+        self.by_url(lambda: httpx.Response(404), hook=Hook.after(NOWHERE))  # by fetch_source
+        known = self.hooked(b"no picture", event=False)  # by dispatch: on_upload died in the middle
+        owner = parse_upload_key(self.uploaded)
+        assert owner is not None and uploads.arrived(self.cloud.services, *owner)
+        self.cloud.lose("UploadEventQueue")
+        assert self.dispatched() == []
+        for way in ("", "/rotate"):
+            assert self.cloud.post(f"/v1/webhook-secret{way}", {}, self.key)[0] == 200
+        self.cloud.clock.forward(240)
+        self.cloud.tick("WatchdogFunction")  # whose messages are those of the second attempts
+        assert self.cloud.feed("DeliverWebhookFunction") == 0
+        assert {self.webhook(task) for task in (*tasks, refused, cancelled, late, known)} == {"pending"}
+
     # ------------------------------------------------------------ the end of everything
 
     def the_end(self) -> None:
@@ -276,4 +322,5 @@ def walk(cloud: Cloud, jobs: Jobs) -> None:
     script.a_result_that_was_removed()
     script.lost_messages()
     script.workers_that_say_nothing()
+    script.webhooks()
     script.the_end()

@@ -15,6 +15,7 @@ from botocore.exceptions import HTTPClientError
 from pydantic import BaseModel, ConfigDict, Field
 
 from tessera.job import Job, JobError
+from tessera.settings import SECONDS
 
 if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient
@@ -32,8 +33,18 @@ class FileRef(BaseModel):
     correlation: str = ""
 
 
+class HookRef(BaseModel):
+    """A task whose end is to be told: the message of the webhook queue."""
+
+    model_config = ConfigDict(frozen=True)
+
+    task: int
+    correlation: str = ""
+
+
 class WorkQueue:
-    """Says that a file may start. Saying it twice is harmless: work is claimed by a condition."""
+    """Says what may be done: a file started, a task's end told. Saying it twice is harmless: work is claimed by a
+    condition."""
 
     def __init__(self, client: Callable[[], SQSClient], url: str) -> None:
         """The client is made when it is first needed: most calls of a cold function send nothing."""
@@ -44,16 +55,16 @@ class WorkQueue:
     def client(self) -> SQSClient:
         return self._client()
 
-    def send(self, refs: Sequence[FileRef]) -> None:
-        """One AWS call per ten files. Raises OSError when the queue refuses one."""
+    def send(self, refs: Sequence[FileRef | HookRef], delay_ms: int = 0) -> None:
+        """One AWS call per ten messages, to be received after whole seconds, 900 at most. Raises OSError when the
+        queue refuses one."""
+        later: dict[str, int] = {"DelaySeconds": -(-delay_ms // SECONDS)} if delay_ms else {}
         for first in range(0, len(refs), SQS_BATCH):
             batch = refs[first : first + SQS_BATCH]
-            answer = self.client.send_message_batch(
-                QueueUrl=self.url,
-                Entries=[{"Id": str(n), "MessageBody": ref.model_dump_json()} for n, ref in enumerate(batch)],
-            )
+            entries = [{"Id": str(n), "MessageBody": ref.model_dump_json(), **later} for n, ref in enumerate(batch)]
+            answer = self.client.send_message_batch(QueueUrl=self.url, Entries=entries)  # type: ignore[arg-type]
             if answer.get("Failed"):
-                raise OSError(f"the work queue refused {len(answer['Failed'])} messages")
+                raise OSError(f"the queue refused {len(answer['Failed'])} messages")
 
 
 class NotHandedOver(Exception):

@@ -18,13 +18,13 @@ changes nothing. Whoever finds a condition false stops: somebody else has done t
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from boto3.dynamodb.conditions import Attr, ConditionBase
 
-from tessera import credits, images, metrics, reuse, rounds, tasks, uploads
+from tessera import credits, images, metrics, reuse, rounds, tasks, uploads, webhooks
 from tessera.dispatch import LOST, FileRef, NotNow, OutcomeUnknown, Refused
 from tessera.errors import RateLimited
 from tessera.job import Job, JobError, Limits, Outcome
@@ -36,6 +36,7 @@ from tessera.settings import HOURS, SECONDS
 from tessera.storage import AttemptKey, upload_key
 from tessera.table import DUE_SHARDS, ConditionFailed, Contended, Put, TransactionFailed, Update
 from tessera.tasks import MAX_ATTEMPTS, File, Task, View, file_key, task_key, watch_pk
+from tessera.webhooks import Delivery
 
 if TYPE_CHECKING:
     from tessera.services import Services
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
 SPAWN_LEASE = 90 * SECONDS  # covers handing a job over; a dispatcher that dies meanwhile is noticed after it
 ROUND = 45 * SECONDS  # of the watchdog, below its function's time-out
 CANCEL_TRIES = 8
+END_TRIES = 3  # of a file: as of a task without a webhook, with one but not as its last file, as its last file
 MAX_LINK_LIFE = 6 * HOURS  # a role's session, with which links are signed, may not last longer
 
 OPEN = Attr("state").is_in(["queued", "running"])
@@ -224,9 +226,8 @@ def result_arrived(services: Services, at: AttemptKey) -> bool:
         sums={"expires": ("retention", min(now_ms, facts.modified_ms))},
         remove=("due_pk", "due_ms"),
     )
-    count = Update(task_key(at.task), add={"left": -1, "done": 1})
     try:
-        services.table.transact(finish, count, credits.capture(at.account, at.task, at.nn, now_ms))
+        _end_file(services, at.task, {"done": 1}, finish, credits.capture(at.account, at.task, at.nn, now_ms))
     except TransactionFailed:  # ended already, or a superseded attempt: nothing visible changes
         return True
     logger.info("file done", bytes=facts.size, reused=bool(outcome and outcome.reused))
@@ -277,16 +278,50 @@ def fail(services: Services, file: File, attempt: int | None, error: JobError) -
         set={"state": "failed", "error": error.message, "ended": now_ms},
         remove=("due_pk", "due_ms"),
     )
-    count = Update(task_key(file.task), add={"left": -1, "failed": 1, "refunded": credits.PRICE})
+    count = {"failed": 1, "refunded": credits.PRICE}
     back = credits.refund(file.account, file.task, file.nn, now_ms)
     file.is_the_subject()
     try:
-        services.table.transact(end, count, credits.give_back(file.account, file.task), back)
+        _end_file(services, file.task, count, end, credits.give_back(file.account, file.task), back)
     except TransactionFailed:  # it has ended meanwhile
         return
     logger.warning("file failed", code=error.code)
     late = 1 if error.code == "too_late" else None
     emit({Metric.FILES_FAILED: 1, Metric.REFUNDS: credits.PRICE, Metric.PAST_DEADLINE: late})
+
+
+def _end_file(services: Services, number: int, counts: Mapping[str, int], *writes: Put | Update) -> None:
+    """One transaction: `writes`, which end a file, and its task's count; with a webhook's outbox row where that ends a
+    task that has one.
+
+    The first try is right for a task without a webhook. Where that fails, the row that comes back says what to write:
+    `left` only sinks, so the file is the last one or is not, and may become it once. Raises TransactionFailed where the
+    file has ended already.
+    """
+    now_ms, add = services.now_ms(), {"left": -1, **counts}
+    as_read: ConditionBase = Attr("hook").not_exists()
+    ended: Delivery | None = None
+    for _ in range(END_TRIES):
+        outbox = () if ended is None else (ended.put(now_ms),)
+        try:
+            services.table.transact(Update(task_key(number), as_read, add=add), *writes, *outbox)
+            break
+        except TransactionFailed as failed:
+            row = failed.failures.get(0)
+            if row is None or len(failed.failures) > 1:
+                raise
+            ended = _delivery(Task.model_validate(row), now_ms) if row["left"] == 1 else None
+            as_read = Attr("left").eq(1) if ended else Attr("left").gt(1)
+    else:
+        raise Contended
+    if ended:
+        webhooks.announce(services, ended)
+
+
+def _delivery(task: Task, now_ms: int) -> Delivery | None:
+    if task.hook is None:
+        return None
+    return Delivery.of(task.id, task.account, task.hook, task.correlation, now_ms)
 
 
 # ---------------------------------------------------------------- by the owner
@@ -308,14 +343,18 @@ def cancel(services: Services, account: str, task: int) -> View:
             about(correlation_id=view.task.correlation, task=task)
             logger.info("task cancelled", files=len(waiting))
             emit({Metric.REFUNDS: credits.PRICE * len(waiting)})
+            if ended := _delivery(view.task, services.now_ms()):
+                webhooks.announce(services, ended)
     raise RateLimited(1)
 
 
 def _cancellation(services: Services, task: Task, files: Sequence[File]) -> Iterator[Put | Update]:
-    """At most 98 writes: two for each of MAX_FILES, and two."""
+    """At most 99 writes: two for each of MAX_FILES, and three. Nothing is open after them: the task has ended."""
     now_ms, refunded = services.now_ms(), credits.PRICE * len(files)
     yield Update(task_key(task.id), add={"left": -len(files), "cancelled": len(files), "refunded": refunded})
     yield credits.give_back(task.account, task.id, len(files))
+    if ended := _delivery(task, now_ms):
+        yield ended.put(now_ms)
     for file in files:
         called = file.state == "running"  # so that the watchdog has a last look at it
         yield Update(

@@ -41,6 +41,8 @@ class Metric(StrEnum):
     SETTLE_SECONDS = "SettleSeconds"  # result written, to the second, to credits settled
     TOTAL_SECONDS = "TotalSeconds"  # start-task to credits settled
     JOBS_REFUSED = "JobsRefused"  # by the provider, until an operator acts
+    WEBHOOKS_DELIVERED = "WebhooksDelivered"
+    WEBHOOKS_DEAD = "WebhooksDead"  # given up after the last attempt
     RECORDS_FAILED = "RecordsFailed"  # deliveries of a message that raised
     SPEND_SHARE = "SpendShare"  # percent of the day's cap of GPU jobs
     SERVER_ERRORS = "ServerErrors"  # answers with 500, by dialect

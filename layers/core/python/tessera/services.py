@@ -32,6 +32,7 @@ class Services:
     links: LinkSigner
     work: WorkQueue
     fetches: WorkQueue
+    hooks: WorkQueue
     dispatcher: Dispatcher
     now_ms: Callable[[], int] = now_ms
     account_of_key: dict[str, str] = field(default_factory=dict)
@@ -75,6 +76,7 @@ def build(settings: Settings, session: Any, endpoint_url: str | None = None, **o
         links=links,
         work=WorkQueue(sqs, settings.work_queue_url),
         fetches=WorkQueue(sqs, settings.fetch_queue_url),
+        hooks=WorkQueue(sqs, settings.hook_queue_url),
         dispatcher=dispatcher,
         **overrides,
     )

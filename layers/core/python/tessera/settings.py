@@ -59,6 +59,7 @@ class Settings(BaseModel):
     work_queue_url: str
     job_queue_url: str = ""
     fetch_queue_url: str = ""
+    hook_queue_url: str = ""
     worker: Literal["cpu", "modal"] = "cpu"
     stand_in: Literal["allow", "refuse"] = "allow"
     engine: str = ""

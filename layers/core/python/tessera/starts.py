@@ -14,7 +14,7 @@ from urllib.parse import unquote, urlsplit
 from boto3.dynamodb.conditions import Attr
 from botocore.exceptions import BotoCoreError, ClientError
 
-from tessera import credits, ids, uploads, usage
+from tessera import credits, ids, uploads, usage, webhooks
 from tessera.accounts import Credential, account_key, authenticate, check, next_window, window
 from tessera.addresses import check_url
 from tessera.dispatch import FileRef
@@ -27,6 +27,7 @@ from tessera.recipe import WEB, Recipe, SourceFormat
 from tessera.storage import ObjectFacts, parse_upload_key, upload_key
 from tessera.table import Contended, Item, Put, TransactionFailed, Update
 from tessera.tasks import MAX_FILES, File, Row, Task, file_item, task_item, watch_pk
+from tessera.webhooks import Delivery, Hook
 
 if TYPE_CHECKING:
     from tessera.services import Services
@@ -65,13 +66,15 @@ class Wanted(Row):
 class Terms:
     """What an API settles for its tasks beside the recipe. `retention_ms` of the results: None for the deployment's.
     `calls`: the kind of call that a start counts as, None where the edge has counted it. `memo`: at most 4 KB.
-    `formats`: those of pictures that it takes, in the order in which they are told."""
+    `formats`: those of pictures that it takes, in the order in which they are told. `hook`: who is told of the end,
+    at an address that has been checked."""
 
     dialect: str = ""
     memo: str = ""
     retention_ms: int | None = None
     calls: str | None = "start"
     formats: tuple[SourceFormat, ...] = WEB
+    hook: Hook | None = None
 
 
 @dataclass(frozen=True)
@@ -106,6 +109,14 @@ class Start:
     @property
     def month(self) -> str:
         return usage.counter(ids.created_ms(self.task))
+
+    @property
+    def delivery(self) -> Delivery | None:
+        """Of a task that ends as it starts."""
+        hook = self.terms.hook
+        if hook is None or len(self.refused) < len(self.wanted):
+            return None
+        return Delivery.of(self.task, self.who.account, hook, self.correlation, self.now_ms)
 
 
 def start(
@@ -161,6 +172,8 @@ def start(
     about(correlation_id=correlation, task=attempt.task)
     logger.info("task started", files=len(wanted), refused=len(attempt.refused))
     emit({Metric.FILES_ACCEPTED: len(wanted), Metric.FILES_FAILED: len(attempt.refused) or None})
+    if ended := attempt.delivery:
+        webhooks.announce(services, ended)
     open_files = [nn for nn in range(len(wanted)) if nn not in attempt.refused]
     try:
         services.work.send([FileRef(task=attempt.task, nn=nn, correlation=correlation) for nn in open_files])
@@ -201,6 +214,7 @@ def _writes(services: Services, start: Start) -> list[Put | Update]:
         id=start.task, account=account, created=now_ms, recipe=start.recipe, total=len(start.wanted),
         left=start.files, failed=len(start.refused), held=start.held,
         expires=deadline + retention, correlation=start.correlation, dialect=terms.dialect, memo=terms.memo,
+        hook=terms.hook,
     )  # fmt: skip
     rows: list[Put | Update] = [pay, Put(task_item(task, start.nonce), new=True)]
     for nn, wanted in enumerate(start.wanted):
@@ -222,6 +236,8 @@ def _writes(services: Services, start: Start) -> list[Put | Update]:
             rows.append(uploads.use(services, account, wanted.upload, now_ms, start.max_pixels, terms.formats))
     if start.held:
         rows.append(credits.hold(account, start.task, start.held, now_ms))
+    if ended := start.delivery:
+        rows.append(ended.put(now_ms))
     if start.once:
         rows.append(start.once.claim(now_ms, task=start.task))
     return rows

@@ -12,6 +12,8 @@
     TOKEN#<sha256>   BEGUN#<upload>     tokens.Begun                                      EXPIRES#<shard> | ms
     TASK#<n>         TASK               tasks.Task           ACCOUNT#<id> | TASK#<ms>#~   EXPIRES#<shard> | ms
     TASK#<n>         FILE#<nn>          tasks.File           ACCOUNT#<id> | TASK#<ms>#nn  WATCH#<shard>   | ms
+    TASK#<n>         HOOK               webhooks.Delivery                                 HOOK#<shard>    | ms, EXPIRES#
+    ACCOUNT#<id>     SIGNING            signatures.Secrets
 
 A status is one Query of TASK#<n>; a history page is one Query of `history`, newest first, a task before its files.
 `due` is sparse: a row is in it only while somebody has to look at it again, and its `ms` says when. It repeats what

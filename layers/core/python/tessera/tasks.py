@@ -19,6 +19,7 @@ from tessera.job import Picture
 from tessera.observability import about
 from tessera.recipe import WEB, ImageFormat, Recipe, SourceFormat
 from tessera.table import Item, Key, due_shard
+from tessera.webhooks import Hook
 
 if TYPE_CHECKING:
     from tessera.services import Services
@@ -105,8 +106,8 @@ class File(Row):
 class Task(Row):
     """`held` credits were taken at the start, `refunded` of them went back.
 
-    `expires`: when its results are deleted; `deleted`: when its owner had that done before. `dialect` and `memo` are
-    what the API that it was started by wants to find again: no other module reads them.
+    `expires`: when its results are deleted; `deleted`: when its owner had that done before. `hook`: who is told of its
+    end. `dialect` and `memo` are what the API that it was started by wants to find again: no other module reads them.
     """
 
     id: int
@@ -124,6 +125,7 @@ class Task(Row):
     correlation: str = ""
     dialect: str = ""
     memo: str = ""
+    hook: Hook | None = None
     deleted: int | None = None
 
     @property
@@ -208,7 +210,7 @@ def _item(row: Row, key: Key, created: int, order: str, account: str) -> Item:
 def get(services: Services, account: str, task: int) -> View:
     """Raises NotFound, the same for a foreign task as for an unknown one."""
     rows = services.table.query_partition(f"TASK#{task}")
-    if not rows:
+    if not any(row["sk"] == "TASK" for row in rows):
         raise NotFound
     view = _view(rows)
     if view.task.account != account:
