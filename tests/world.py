@@ -41,6 +41,10 @@ ACCOUNT = "123456789012"
 HOUR_NS = 3_600_000_000_000
 EDGES = {  # path -> package of functions/; all others are Upscayl's
     "/v1/upload-tokens": "companion",
+    "/v1/pipeline": "letsenhance",
+    "/v1/me/": "letsenhance",
+    "/letsenhance/": "letsenhance",
+    "/supares/": "supares",
     "/u/": "companion",
     "/v1/": "native",
     "/openapi.json": "reference",

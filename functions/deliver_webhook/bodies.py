@@ -6,7 +6,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from letsenhance import translate as letsenhance
 from native import translate
+from supares import translate as supares
 from tessera import results
 from tessera.services import Services
 from tessera.tasks import View
@@ -18,7 +20,7 @@ def ours(services: Services, view: View) -> dict[str, Any]:
     return translate.to_ended(view, [results.links(services, file) for file in view.files])
 
 
-BODIES: dict[str, Render] = {}
+BODIES: dict[str, Render] = {"letsenhance": letsenhance.to_shown, "supares": supares.to_results}
 """By `Task.dialect`; all others are told in our own words."""
 
 

@@ -35,7 +35,9 @@ ANSWERS: dict[type[Exception], Answer] = {
     errors.NotFound: Answer(404, always("Not found.")),
     errors.IdempotencyConflict: Answer(409, always("This Idempotency-Key was used for another request.")),
     errors.Refused: Answer(400, always("Invalid request.")),
-    errors.Invalid: Answer(400, lambda error: f"Invalid request: {error.reason}" if error.reason else "Invalid request."),
+    errors.Invalid: Answer(
+        400, lambda error: f"Invalid request: {error.reason}" if error.reason else "Invalid request."
+    ),
     errors.MissingFields: Answer(400, lambda error: f"Invalid request: {', '.join(error.names)} missing"),
     errors.BodyTooLarge: Answer(413, lambda error: f"A request may have {error.limit:,} bytes at most."),
 }

@@ -11,7 +11,19 @@ from typing import Any
 from tessera import results
 from tessera.errors import Invalid, NotFound
 from tessera.job import Picture
-from tessera.recipe import CONTENT_TYPES, Denoise, Encode, LowLight, Operation, Recipe, Sharpen, Thumbnail, Tone, Upscale
+from tessera.recipe import (
+    CONTENT_TYPES,
+    Denoise,
+    Encode,
+    LowLight,
+    Operation,
+    Recipe,
+    Sharpen,
+    SourceFormat,
+    Thumbnail,
+    Tone,
+    Upscale,
+)
 from tessera.services import Services
 from tessera.settings import HOURS, MEGA, MINUTES, SECONDS, Settings
 from tessera.starts import Terms
@@ -23,7 +35,7 @@ from letsenhance import schemas
 from letsenhance.presets import LEVELS, PRESETS, model
 
 DIALECT = "letsenhance"
-FORMATS = ("jpeg", "tiff", "png", "bmp", "webp")
+FORMATS: tuple[SourceFormat, ...] = ("jpeg", "tiff", "png", "bmp", "webp")
 RETENTION = 24 * HOURS
 NOTIFY_AFTER = (0, 3 * MINUTES, 6 * MINUTES, 10 * MINUTES)  # then only asking helps
 MAX_MEMO = 4096
@@ -169,7 +181,7 @@ def _picture(picture: Picture | None, stem: str) -> dict[str, Any]:
         "ext": suffix,
         "mps": round(picture.width * picture.height / MEGA, 2) if picture else None,
         "url": None,
-        "mime": MIME.get(picture.format) if picture else None,
+        "mime": CONTENT_TYPES.get(picture.format) if picture else None,
         "size": list(size),
         "width": size[0],
         "format": picture.format.upper() if picture else None,
@@ -182,9 +194,6 @@ def _picture(picture: Picture | None, stem: str) -> dict[str, Any]:
         "s3_bucket": None,
         "s3_key_prefix": "",
     }
-
-
-MIME: dict[str, str] = {**CONTENT_TYPES, "bmp": "image/bmp", "gif": "image/gif"}
 
 
 def _suffix(picture: Picture | None) -> str:

@@ -18,6 +18,8 @@ from visualapi import edge, operations, requests
 
 from supares import translate
 
+Json = dict[str, Any]
+
 app = APIGatewayHttpResolver(strip_prefixes=["/supares"])
 
 
@@ -61,9 +63,7 @@ def results(number: str) -> Response[str]:
     return answered(translate.to_results(services(), view))
 
 
-def started(
-    caller: Caller, wish: dict[str, Any], content: dict[str, Any], image: Callable[[], Wanted]
-) -> Response[str]:
+def started(caller: Caller, wish: Json, content: Json, image: Callable[[], Wanted]) -> Response[str]:
     """`content` is what makes a request another one; `image` stores what was sent, once the rest is known to be good."""
     recipe = operations.recipe(services().settings, wish)
     hook = requests.webhook(services().settings, wish)

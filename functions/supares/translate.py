@@ -7,6 +7,7 @@ from typing import Any
 from tessera import ids, results
 from tessera.accounts import Account
 from tessera.errors import NotFound
+from tessera.job import ErrorCode
 from tessera.recipe import Recipe
 from tessera.services import Services
 from tessera.settings import HOURS
@@ -18,6 +19,7 @@ from visualapi.pictures import to_picture
 
 DIALECT = "supares"
 RETENTION = 1 * HOURS
+OURS: frozenset[ErrorCode] = frozenset({"internal", "too_late", "model_unavailable"})  # not the picture's fault
 
 
 def terms(hook: Hook | None, store: Store | None) -> Terms:
@@ -60,7 +62,8 @@ def to_results(services: Services, view: View) -> dict[str, Any]:
         return to_accepted(view.task.id)
     shown = [_result(services, file) for file in view.files if file.state == "done"]
     if not shown:
-        return {"success": False, "code": 422, "id": number, "message": view.error or "The request has failed"}
+        code = 500 if any(file.code in OURS for file in view.files) else 422
+        return {"success": False, "code": code, "id": number, "message": view.error}
     more = {"results": shown} if len(view.files) > 1 else {}  # of a task that was started elsewhere
     return {"success": True, "code": 200, "id": number, **shown[0], **more}
 

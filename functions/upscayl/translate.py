@@ -156,20 +156,22 @@ def _counted(view: View) -> int:
 
 def _task(services: Services, view: View, words: dict[TaskState, str], percent: int) -> dict[str, Any]:
     recipe = view.task.recipe
-    upscale = next(step for step in recipe.operations if isinstance(step, Upscale))
+    # A task of another dialect may have none.
+    upscale = next((step for step in recipe.operations if isinstance(step, Upscale)), None)
     shown: dict[str, Any] = {
         "batchMode": view.task.total > 1,
         "enhanceFace": any(isinstance(step, EnhanceFace) for step in recipe.operations),
         "error": view.error,
         "files": [_file(services, file) for file in view.files],
-        "model": upscale.model,
+        "model": upscale.model if upscale else "",
         "progress": str(percent),
         "status": words[view.state],
         "saveImageAs": FORMAT_WORDS[recipe.encode().format],
         "creditsDeducted": view.task.deducted > 0,
     }
-    wanted = {"width": upscale.width, "height": upscale.height, "deletedAt": view.task.deleted}
-    shown |= {"scale": str(upscale.scale)} if upscale.scale else {}
+    box = (upscale.width, upscale.height) if upscale else (None, None)
+    wanted = {"width": box[0], "height": box[1], "deletedAt": view.task.deleted}
+    shown |= {"scale": str(upscale.scale)} if upscale and upscale.scale else {}
     return shown | {name: value for name, value in wanted.items() if value is not None}
 
 

@@ -97,7 +97,7 @@ def failure(status: int, message: str, number: str = "") -> Response[str]:
 def resolve(app: APIGatewayHttpResolver, services: Services, event: dict[str, Any], context: Any) -> dict[str, Any]:
     """Lambda's answer, with the rate limit in its headers whatever it says."""
     turn = Turn()
-    app.append_context(turn=turn)
+    app.append_context(turn=turn)  # type: ignore[no-untyped-call]
     answer = edge.resolve(app, event, context)
     limit = services.settings.limit(CALLS)
     if limit is None:

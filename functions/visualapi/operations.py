@@ -88,7 +88,7 @@ def _tone(settings: Settings, value: Any) -> list[Operation]:
     _only("tone", value, "levels", "balance", *TONES)
     shares = {name: _number("tone", name, value[name], 0.0, 1.0) for name in ("levels", "balance") if name in value}
     shifts = {name: _number("tone", name, value[name], -top, top) for name, top in TONES.items() if name in value}
-    return [Tone(**shares, **shifts)]
+    return [Tone.model_validate(shares | shifts)]
 
 
 Reader = Callable[[Settings, Any], list[Operation]]

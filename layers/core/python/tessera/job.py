@@ -19,6 +19,7 @@ ErrorCode = Literal[
     "too_many_pixels",  # input or output above the limits of the job, or above what the output format can hold
     "does_not_fit",  # an operation asks for what a picture of this size does not have
     "source_changed",  # the object is no longer the one whose ETag was accepted
+    "not_stored",  # the owner's own bucket did not take the result
     "source_unavailable",  # the object could not be read
     "link_expired",  # storage refused a link of the job: sign afresh and run again
     "too_late",  # `not_after` had passed before the work began or before it ended
@@ -65,6 +66,8 @@ class Job(Frozen):
     formats: tuple[SourceFormat, ...] = Field(default=WEB, description="that the source may have")
     source_url: str = Field(description="GET; the request carries If-Match with source_etag")
     source_etag: str = Field(description="as S3 gives it, with its quotes")
+    store_url: str = Field(default="", description="PUT, before result_url: the owner's own bucket, with store_headers")
+    store_headers: dict[str, str] = {}
     result_url: str = Field(description="PUT; written last: its ObjectCreated event completes the file")
     thumbnail_url: str = Field(description="PUT, image/webp")
     report_url: str = Field(description="PUT, a Report as JSON: progress while it runs, the outcome before the result")

@@ -103,7 +103,9 @@ def dispatch(services: Services, ref: FileRef) -> None:
     if claimed is None:
         return
     claimed.is_the_subject()
-    if reuse.answer(services, attempt_key(claimed), claimed.recipe, upload, claimed.correlation):
+    if claimed.store is None and reuse.answer(
+        services, attempt_key(claimed), claimed.recipe, upload, claimed.correlation
+    ):
         logger.info("answered from storage")
         return  # the copy's event is on its way
     try:
@@ -148,6 +150,8 @@ def job_for(services: Services, file: File, etag: str, now_ms: int) -> Job:
         formats=file.formats,
         source_url=storage.presign_get(upload_key(file.account, file.upload), seconds),
         source_etag=etag,
+        store_url=file.store.url if file.store else "",
+        store_headers=file.store.headers if file.store else {},
         result_url=storage.presign_put(at.key("results"), seconds),
         thumbnail_url=storage.presign_put(at.key("thumbnails"), seconds),
         report_url=storage.presign_put(at.key("reports"), seconds),
@@ -275,7 +279,7 @@ def fail(services: Services, file: File, attempt: int | None, error: JobError) -
     end = Update(
         file.key,
         OPEN if attempt is None else OPEN & Attr("attempt").eq(attempt),
-        set={"state": "failed", "error": error.message, "ended": now_ms},
+        set={"state": "failed", "error": error.message, "code": error.code, "ended": now_ms},
         remove=("due_pk", "due_ms"),
     )
     count = {"failed": 1, "refunded": credits.PRICE}

@@ -38,14 +38,17 @@ def file_name(file: File) -> str:
     return f"{stem or 'picture'}-{what}.{SUFFIXES[kind]}"
 
 
-def links(services: Services, file: File) -> Links | None:
-    """Signed afresh at each call; None for a file that has no result, or whose result has expired."""
+def links(services: Services, file: File, name: str = "") -> Links | None:
+    """Signed afresh at each call; None for a file that has no result, or whose result has expired.
+
+    `name`: to save it by, where that is not `file_name`.
+    """
     now_ms = services.now_ms()
     if file.state != "done" or file.format is None or file.expires is None or file.expires <= now_ms:
         return None
     seconds = (file.expires - now_ms) // SECONDS
     return Links(
-        services.links.presign_get(file.result_key, seconds, CONTENT_TYPES[file.format], file_name(file)),
+        services.links.presign_get(file.result_key, seconds, CONTENT_TYPES[file.format], name or file_name(file)),
         services.links.presign_get(file.thumbnail_key, seconds, "image/webp"),
     )
 

@@ -25,7 +25,7 @@ class Limit(NamedTuple):
 
 # By profile and kind of call. Those of an hour: as documented by the first service spoken here, and a hundred times as
 # high, since real clients poll a status up to twice a second, which the documented 100 an hour would cut off within a
-# task or two; so there it is not counted. `quarter` and `minute`: every call of an API that counts so. The 600 are ours.
+# task or two; so there it is not counted. `quarter` and `minute`: every call of an API that counts so. 600 is ours.
 LIMITS: dict[str, dict[str, Limit]] = {
     "strict": {
         "upload": Limit(100, HOURS),

@@ -25,6 +25,7 @@ from tessera.observability import about, logger
 from tessera.ratelimit import Window
 from tessera.recipe import WEB, Recipe, SourceFormat
 from tessera.storage import ObjectFacts, parse_upload_key, upload_key
+from tessera.stores import Store
 from tessera.table import Contended, Item, Put, TransactionFailed, Update
 from tessera.tasks import MAX_FILES, File, Row, Task, file_item, task_item, watch_pk
 from tessera.webhooks import Delivery, Hook
@@ -67,7 +68,7 @@ class Terms:
     """What an API settles for its tasks beside the recipe. `retention_ms` of the results: None for the deployment's.
     `calls`: the kind of call that a start counts as, None where the edge has counted it. `memo`: at most 4 KB.
     `formats`: those of pictures that it takes, in the order in which they are told. `hook`: who is told of the end,
-    at an address that has been checked."""
+    at an address that has been checked. `store`: where the one file's result goes besides."""
 
     dialect: str = ""
     memo: str = ""
@@ -75,6 +76,7 @@ class Terms:
     calls: str | None = "start"
     formats: tuple[SourceFormat, ...] = WEB
     hook: Hook | None = None
+    store: Store | None = None
 
 
 @dataclass(frozen=True)
@@ -221,7 +223,7 @@ def _writes(services: Services, start: Start) -> list[Put | Update]:
         file = File(
             task=start.task, nn=nn, account=account, upload=wanted.upload, url=wanted.url, name=wanted.name,
             original=wanted.original, recipe=start.recipe, created=now_ms, deadline=deadline, retention=retention,
-            correlation=start.correlation, formats=terms.formats, holds=nn not in start.refused,
+            correlation=start.correlation, formats=terms.formats, store=terms.store, holds=nn not in start.refused,
         )  # fmt: skip
         if nn in start.refused:
             failed = {"state": "failed", "error": start.refused[nn], "ended": now_ms}

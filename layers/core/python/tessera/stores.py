@@ -65,7 +65,7 @@ def in_s3(services: Services, wish: Mapping[str, Any], name: str) -> Store:
     request = AWSRequest(method="PUT", url=location, headers=headers)
     seconds = services.settings.task_deadline_ms // SECONDS
     S3SigV4QueryAuth(Credentials(access_key, secret), "s3", region, expires=seconds).add_auth(request)
-    return Store(url=request.url, headers=headers, location=location)
+    return Store(url=str(request.url), headers=headers, location=location)
 
 
 def _base(services: Services, endpoint: Any, bucket: str, region: str) -> str:

@@ -15,9 +15,10 @@ from pydantic import BaseModel, ConfigDict
 from tessera.accounts import Account
 from tessera.dispatch import FileRef
 from tessera.errors import NotFound
-from tessera.job import Picture
+from tessera.job import ErrorCode, Picture
 from tessera.observability import about
 from tessera.recipe import WEB, ImageFormat, Recipe, SourceFormat
+from tessera.stores import Store
 from tessera.table import Item, Key, due_shard
 from tessera.webhooks import Hook
 
@@ -44,7 +45,7 @@ class File(Row):
 
     `retention`: how long the result is kept. `holds`: counts among the `uses` of its upload. `url`: where the source
     was fetched from, empty for one that was sent here. `formats`: those that its task takes. `source` and `result` are
-    what a worker read in the two files.
+    what a worker read in the two files. `store`: where the result goes besides.
     """
 
     task: int
@@ -60,6 +61,7 @@ class File(Row):
     retention: int
     correlation: str = ""
     formats: tuple[SourceFormat, ...] = WEB
+    store: Store | None = None
     holds: bool = False
     state: FileState = "queued"
     attempt: int = 0
@@ -83,6 +85,7 @@ class File(Row):
     source: Picture | None = None
     result: Picture | None = None
     error: str = ""
+    code: ErrorCode | None = None
     ended: int | None = None
     expires: int | None = None
 

@@ -39,7 +39,7 @@ from tessera.table import DUE_SHARDS, ConditionFailed, Key, Put, Update, due_sha
 if TYPE_CHECKING:
     from tessera.services import Services
 
-RETRY_AFTER = (3 * MINUTES, 6 * MINUTES, 10 * MINUTES)  # Let's Enhance: then the receiver has to ask
+RETRY_AFTER = (3 * MINUTES, 6 * MINUTES, 10 * MINUTES)  # as one of the services has it: then only asking helps
 LEASE = 1 * MINUTES  # of an attempt, above its function's time-out
 LONGEST_MESSAGE = 900 * SECONDS  # SQS delays a message by so much at most; what waits longer is the watchdog's
 GRACE = 30 * SECONDS  # in which a message should have come

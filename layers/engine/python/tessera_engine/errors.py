@@ -8,6 +8,7 @@ EngineError
 |  `- Misfit            an operation asks for what a picture of this size does not have
 |- SourceChanged       another object lies where the accepted one lay
 |- SourceUnavailable   the object cannot be read
+|- NotStored           the owner's own bucket does not take the result
 |- LinkExpired         storage refuses a link of the job; fresh links may work
 |- TooLate             the job's time is over
 |- NetworkFault        the network gave nonsense for a part of the picture, twice
@@ -65,6 +66,14 @@ class SourceChanged(EngineError):
 
 class SourceUnavailable(EngineError):
     code = "source_unavailable"
+
+    def __init__(self, message: str, *, retryable: bool = False) -> None:
+        super().__init__(message)
+        self.retryable = retryable
+
+
+class NotStored(EngineError):
+    code = "not_stored"
 
     def __init__(self, message: str, *, retryable: bool = False) -> None:
         super().__init__(message)

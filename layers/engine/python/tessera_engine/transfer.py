@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import BinaryIO
 
 import urllib3
 
-from tessera_engine.errors import LinkExpired, SourceChanged, SourceUnavailable
+from tessera_engine.errors import LinkExpired, NotStored, SourceChanged, SourceUnavailable
 
 TIMEOUT = urllib3.Timeout(connect=5.0, read=60.0)  # seconds; read: without a byte
 RETRY_AFTER = (0.3, 1.0)  # seconds before the second and the third try
@@ -19,6 +20,8 @@ CHUNK = 1024 * 1024  # bytes
 
 GONE = "The uploaded picture is no longer there."
 UNREACHABLE = "The uploaded picture could not be read just now."
+NO_STORE = "The bucket that was named for the result could not be reached."
+NOT_STORED = "The bucket that was named for the result did not take it"
 EXPIRED = "The time to read or write the picture is over."
 CHANGED = "The uploaded picture was replaced after it had been accepted."
 TOO_LARGE = f"The file is larger than {MAX_SOURCE_BYTES // 1024 // 1024} MiB."
@@ -64,6 +67,15 @@ class Storage:
         if not 200 <= answer.status < 300:
             raise LinkExpired(EXPIRED)
 
+    def store(self, url: str, body: BinaryIO, content_type: str, headers: Mapping[str, str]) -> None:
+        """A file into somebody else's bucket; NotStored, in words for its owner, where that does not take it."""
+        try:
+            answer = self._persist(lambda: self._put(url, body, content_type, headers))
+        except StorageUnreachable as error:
+            raise NotStored(NO_STORE, retryable=True) from error
+        if not 200 <= answer.status < 300:
+            raise NotStored(f"{NOT_STORED} ({answer.status}).")
+
     def try_write(self, url: str, body: bytes, content_type: str) -> None:
         """One try, for what may be lost: the next report replaces this one."""
         try:
@@ -96,9 +108,11 @@ class Storage:
                     raise SourceUnavailable(TOO_LARGE)
             return Answer(response.status, bytes(body))
 
-    def _put(self, url: str, body: bytes | BinaryIO, content_type: str) -> Answer:
-        headers = {"Content-Type": content_type, "Content-Length": str(size_of(body))}
-        response = self.pool.request("PUT", url, body=body, headers=headers, redirect=False)
+    def _put(
+        self, url: str, body: bytes | BinaryIO, content_type: str, headers: Mapping[str, str] = MappingProxyType({})
+    ) -> Answer:
+        sent = {**headers, "Content-Type": content_type, "Content-Length": str(size_of(body))}
+        response = self.pool.request("PUT", url, body=body, headers=sent, redirect=False)
         return Answer(response.status)
 
 

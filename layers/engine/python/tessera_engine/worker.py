@@ -102,6 +102,8 @@ def _finish(job: Job, stand_in: StandIn, storage: Storage, clock: Callable[[], f
             storage.write(job.thumbnail_url, product.thumbnail, CONTENT_TYPES["webp"])
         report = Report(progress=1.0, outcome=outcome, correlation=job.correlation)
         storage.write(job.report_url, to_json(report), JSON)
+        if job.store_url:
+            storage.store(job.store_url, encoded, CONTENT_TYPES[product.format], job.store_headers)
         check_time(job, clock)
         storage.write(job.result_url, encoded, CONTENT_TYPES[product.format])
     return outcome
