@@ -202,7 +202,7 @@ def cases(cloud: Cloud) -> Iterator[Case]:
     yield Case("status, completed", api, http("/get-task-status", {"taskId": task}, key), 2)
     cloud.post("/get-upscayl-history", {}, key)
     yield Case("history page", api, http("/get-upscayl-history", {}, key), 2)
-    yield Case("watchdog, nothing due", "WatchdogFunction", {}, 8)
+    yield Case("watchdog, nothing due", "WatchdogFunction", {}, 16)  # each shard, of files and of webhooks
     yield Case("cleanup, nothing due", "CleanupFunction", {}, 8, "lists folders and parts, for what has no row")
 
 
