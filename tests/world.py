@@ -388,6 +388,7 @@ def make_world(monkeypatch: Any, **settings: Any) -> World:
             client.meta.events.unregister(event, unique_id=event)  # the world's before this one
             client.meta.events.register(event, handler, unique_id=event)
     composition.services.cache_clear()
-    for module in ("on_upload", "fetch_source", "on_result", "deliver_webhook", "upscayl", "native", "companion"):
+    events = ("on_upload", "fetch_source", "on_result", "deliver_webhook")
+    for module in (*events, "upscayl", "native", "companion", "letsenhance", "supares"):
         monkeypatch.setattr(f"{module}.app.services", lambda: services)
     return world
