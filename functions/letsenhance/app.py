@@ -11,8 +11,7 @@ from aws_lambda_powertools.event_handler import APIGatewayHttpResolver
 from aws_lambda_powertools.utilities.typing import LambdaContext
 from jsonapi import callers, edge
 from jsonapi.schemas import parse
-from tessera import http, starts, tasks
-from tessera.addresses import check_url
+from tessera import http, starts, tasks, webhooks
 from tessera.services import services
 
 from letsenhance import errors, schemas, translate
@@ -27,8 +26,8 @@ def submit() -> dict[str, Any]:
     body = http.json_object(http.body(event()))
     wish = parse(schemas.Pipeline, body)
     settings = services().settings
-    for url in (*wish.source.http.url, *((wish.notify_url,) if wish.notify_url else ())):
-        check_url(url, settings)
+    if wish.notify_url:
+        webhooks.check(wish.notify_url, settings)
     wanted = tuple(starts.Wanted.fetched(services(), url) for url in wish.source.http.url)
     recipe = translate.from_operation(settings, wish.operations[0])
     terms = translate.terms(wish, body)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import PurePath
 from typing import Any
@@ -25,7 +26,7 @@ from tessera.recipe import (
     Upscale,
 )
 from tessera.services import Services
-from tessera.settings import HOURS, MEGA, MINUTES, SECONDS, Settings
+from tessera.settings import HOURS, MEGA, SECONDS, Settings
 from tessera.starts import Terms
 from tessera.tasks import File, TaskState, View
 from tessera.usage import Usage
@@ -37,7 +38,6 @@ from letsenhance.presets import LEVELS, PRESETS, model
 DIALECT = "letsenhance"
 FORMATS: tuple[SourceFormat, ...] = ("jpeg", "tiff", "png", "bmp", "webp")
 RETENTION = 24 * HOURS
-NOTIFY_AFTER = (0, 3 * MINUTES, 6 * MINUTES, 10 * MINUTES)  # then only asking helps
 MAX_MEMO = 4096
 BUCKET = "leapi-tmp-us-east-1"  # what the document shows to everybody; the object is where `tmp_url` says
 STATUS: dict[TaskState, str] = {
@@ -50,6 +50,7 @@ STATUS: dict[TaskState, str] = {
     "cancelled": "ERROR",
 }
 SUFFIXES = {"jpeg": "jpg", "tiff": "tif"}
+MIME: Mapping[str, str] = {**CONTENT_TYPES}
 ALPHABET = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
 
 
@@ -89,7 +90,7 @@ def terms(wish: schemas.Pipeline, body: dict[str, Any]) -> Terms:
     )
     if len(memo.encode()) > MAX_MEMO:
         raise Invalid("operations and notify_url are too long")
-    hook = Hook(url=wish.notify_url, pauses=NOTIFY_AFTER) if wish.notify_url else None
+    hook = Hook.after(wish.notify_url) if wish.notify_url else None
     return Terms(dialect=DIALECT, memo=memo, retention_ms=RETENTION, calls=None, formats=FORMATS, hook=hook)
 
 
@@ -181,7 +182,7 @@ def _picture(picture: Picture | None, stem: str) -> dict[str, Any]:
         "ext": suffix,
         "mps": round(picture.width * picture.height / MEGA, 2) if picture else None,
         "url": None,
-        "mime": CONTENT_TYPES.get(picture.format) if picture else None,
+        "mime": MIME.get(picture.format) if picture else None,
         "size": list(size),
         "width": size[0],
         "format": picture.format.upper() if picture else None,

@@ -64,7 +64,7 @@ def results(number: str) -> Response[str]:
 
 
 def started(caller: Caller, wish: Json, content: Json, image: Callable[[], Wanted]) -> Response[str]:
-    """`content` is what makes a request another one; `image` stores what was sent, once the rest is known to be good."""
+    """`content` makes a request another one; `image` stores what was sent, once the rest is known to be good."""
     recipe = operations.recipe(services().settings, wish)
     hook = requests.webhook(services().settings, wish)
     store = requests.store(services(), wish, translate.name(recipe))

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from tessera import stores
+from tessera import stores, webhooks
 from tessera.addresses import check_url
 from tessera.errors import Invalid
 from tessera.services import Services
 from tessera.settings import SECONDS, Settings
 from tessera.stores import Store
-from tessera.webhooks import RETRY_AFTER, Hook
+from tessera.webhooks import Hook
 
 from visualapi import operations
 
@@ -45,8 +45,8 @@ def webhook(settings: Settings, wish: Mapping[str, Any]) -> Hook | None:
     delay = given.get("delay", 0)
     if type(delay) is not int or not 0 <= delay <= MAX_DELAY:
         raise Invalid(f"Webhook 'delay' parameter must be an integer from 1 to {MAX_DELAY}")
-    check_url(given["url"], settings)
-    return Hook(url=given["url"], pauses=(delay * SECONDS, *RETRY_AFTER))
+    webhooks.check(given["url"], settings)
+    return Hook.after(given["url"], delay * SECONDS)
 
 
 def store(services: Services, wish: Mapping[str, Any], name: str) -> Store | None:

@@ -16,6 +16,8 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
+from hypothesis import given
+from hypothesis import strategies as st
 from tessera import outbound
 from tessera.addresses import MAX_URL, allowed, check_url, reachable, shown
 from tessera.errors import Invalid
@@ -387,3 +389,17 @@ def certificate(folder: Path, name: str) -> tuple[Path, Path]:
         key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
     )
     return files
+
+
+@given(st.from_regex(r"https?://[\w.:\[\]%-]{1,40}([/?#].{0,20})?", fullmatch=True) | st.text(max_size=60))
+def test_le_30_what_is_checked_is_what_the_client_reads(url: str) -> None:
+    """One URL is one host to both of them: no address comes past the check by being read in another way."""
+    try:
+        check_url(url, settings())
+    except Invalid:
+        return
+    read = httpx.URL(url)
+    host = read.raw_host.decode("ascii")
+    assert read.scheme in ("http", "https") and not read.userinfo
+    with suppress(ValueError):
+        assert reachable(ip_address(host), read.port or 80, settings())

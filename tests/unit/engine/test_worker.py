@@ -147,6 +147,18 @@ def test_a_picture_that_cannot_be_worked_on(
     assert "/" not in error.message and error.message.endswith(".")
 
 
+@pytest.mark.parametrize("kind", ["tiff", "bmp"])
+def test_le_31_a_job_says_which_formats_its_source_may_have(
+    kind: str, bucket: Any, storage: Storage, make_job: Callable[..., Job], make_file: MakeFile
+) -> None:
+    job = make_job()
+    bucket.objects["source"] = make_file(Image.new("RGB", (30, 20)), kind)
+    error = worker.run(job, storage=storage).error
+    assert error is not None and (error.code, error.retryable) == ("unsupported_format", False)
+    taking = job.model_copy(update={"formats": ("jpeg", "tiff", "png", "bmp", "webp")})
+    assert worker.run(taking, storage=storage).status == "done"
+
+
 def test_nothing_may_stand_in(bucket: Any, storage: Storage, make_job: Callable[..., Job]) -> None:
     error = worker.run(make_job(), stand_in="refuse", storage=storage).error
     assert error is not None and error.code == "model_unavailable"

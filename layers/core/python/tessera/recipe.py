@@ -20,12 +20,14 @@ ImageFormat = Literal["jpeg", "png", "webp", "avif", "tiff"]
 MetadataPolicy = Literal["safe", "keep", "strip"]
 Chroma = Literal["4:2:0", "4:2:2", "4:4:4"]
 
-CONTENT_TYPES: dict[ImageFormat, str] = {
+CONTENT_TYPES: dict[ImageFormat | SourceFormat, str] = {
     "jpeg": "image/jpeg",
     "png": "image/png",
     "webp": "image/webp",
     "avif": "image/avif",
     "tiff": "image/tiff",
+    "bmp": "image/bmp",
+    "gif": "image/gif",
 }
 
 

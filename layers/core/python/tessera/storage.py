@@ -198,7 +198,8 @@ class Storage:
         if len(piece) < STREAM_PART_BYTES:
             self.write(key, piece)
             return
-        upload_id, parts = self.start_multipart(key), []
+        upload_id = self.start_multipart(key)
+        parts: list[Part] = []
         try:
             while piece:
                 parts.append(self._write_part(key, upload_id, len(parts) + 1, piece))
