@@ -50,7 +50,7 @@ STATUS: dict[TaskState, str] = {
     "cancelled": "ERROR",
 }
 SUFFIXES = {"jpeg": "jpg", "tiff": "tif"}
-MIME: Mapping[str, str] = {**CONTENT_TYPES}
+MIME: Mapping[str, str] = {str(kind): words for kind, words in CONTENT_TYPES.items()}
 ALPHABET = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
 
 
