@@ -27,7 +27,6 @@ from tessera import accounts, lifecycle, sources, webhooks
 from tessera import services as composition
 from tessera.dispatch import FileRef
 from tessera.job import Job, Outcome, Report
-from tessera.recipe import Upscale
 from tessera.services import Services, build
 from tessera.settings import Settings
 from tessera.storage import upload_key
@@ -249,8 +248,7 @@ class World:
             source = self.services.storage.read(key_of(job.source_url))
             assert source is not None
             picture = Image.open(io.BytesIO(source)).convert("RGB")
-            (scale,) = (step.scale for step in job.recipe.operations if isinstance(step, Upscale))
-            large = picture.resize((picture.width * scale, picture.height * scale), Image.Resampling.NEAREST)
+            large = picture.resize(job.recipe.size(picture.width, picture.height), Image.Resampling.NEAREST)
             encode = job.recipe.encode()
             body = encoded(large, encode.format)
             done = Outcome(
