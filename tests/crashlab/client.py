@@ -12,7 +12,7 @@ from typing import Any, Protocol
 
 import httpx
 import pytest
-from tessera import accounts, audit, budget, credits, deletion, idempotency, ids, outbound, starts
+from tessera import accounts, audit, budget, credits, deletion, idempotency, ids, outbound, starts, usage
 from tessera.errors import TesseraError
 from tessera.recipe import WEB, Encode, Recipe, SourceFormat, Upscale
 from tessera.settings import SECONDS
@@ -414,6 +414,8 @@ class Operate:
         command(client, lambda: create_account(services, mine, 9))
         command(client, lambda: settle_vocabulary(services, mine, "observed"))
         command(client, lambda: accounts.set_reuse(services, accounts.credential(services, mine).account, False))
+        row = accounts.account_key(accounts.credential(services, mine).account)
+        command(client, lambda: usage.set_quota(services, row, 5))
         command(client, lambda: spend(services))
         command(client, lambda: credits.grant(services, accounts.credential(services, mine).account, -2))
         client.key, old = mine, client.key
