@@ -39,6 +39,7 @@ LEASE = 150 * SECONDS  # longer than the function's time-out
 TOTAL_SECONDS = 60.0  # of all of a source's answers together
 REDIRECTS = 3
 CHUNK = 64 * 1024
+PASSING = (408, 425, 429)  # of the answers that blame the request, those that pass with time
 # Asked for as it is: the bytes are stored as they come, and nothing is unpacked here.
 HEADERS = {"Accept": "image/*", "Accept-Encoding": "identity", "User-Agent": "Tessera"}
 
@@ -203,7 +204,7 @@ def _answered(services: Services, url: str) -> Iterator[bytes]:
 def _check(answer: httpx.Response) -> None:
     if answer.status_code != httpx.codes.OK:
         reason = f"The picture's server answered {answer.status_code}"
-        raise NotFetched(reason, lasting=answer.status_code < httpx.codes.INTERNAL_SERVER_ERROR)
+        raise NotFetched(reason, lasting=answer.status_code < 500 and answer.status_code not in PASSING)
     length = answer.headers.get("content-length", "")
     if length.isdecimal() and int(length) > MAX_BYTES:
         raise NotFetched(TOO_LARGE, lasting=True)
