@@ -328,6 +328,7 @@ def no_dns(*_: Any, **__: Any) -> Any:
 TRANSIENT = [
     (Answer(500), "The picture's server answered 500"),
     (Answer(503), "The picture's server answered 503"),
+    (Answer(429), "The picture's server answered 429"),
     (Answer(pieces=(png()[:20],), length=len(png()), cut=True), sources.BROKEN),
     (Answer(pieces=(png(), bytes(9 * MB)), length=30 * MB, cut=True), sources.BROKEN),
 ]
