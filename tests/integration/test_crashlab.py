@@ -15,7 +15,7 @@ from tests.crashlab import sites, sweep
 from tests.crashlab.calls import Call, Frame
 from tests.crashlab.flows import FLOWS, Flow
 
-SHARE = 0.025  # of the calls are made to fail here
+SHARE = 0.015  # of the calls are made to fail here
 
 
 @cache
