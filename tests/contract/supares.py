@@ -5,10 +5,13 @@ from __future__ import annotations
 import base64
 import json
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, BinaryIO
+
+from tessera_engine import worker
+from tessera_engine.transfer import Storage
 
 from tests.contract.upscayl import Part, form
-from tests.world import World
+from tests.world import World, key_of
 
 BASE = "/supares/1.0"
 ACCOUNT, UPLOAD, FETCH = f"{BASE}/account", f"{BASE}/upload", f"{BASE}/fetch"
@@ -78,3 +81,32 @@ class Api:
 
     def results(self, number: str) -> Answer:
         return self.call("GET", f"{BASE}/results/{number}")
+
+
+class InWorld(Storage):
+    """The real worker's storage: the world's bucket."""
+
+    bucket: Any
+
+    def __init__(self, world: World) -> None:
+        super().__init__()
+        object.__setattr__(self, "bucket", world.services.storage)  # the class is frozen
+
+    def read(self, url: str, etag: str) -> bytes:
+        body = self.bucket.read(key_of(url))
+        assert body is not None
+        return body
+
+    def write(self, url: str, body: bytes | BinaryIO, content_type: str) -> None:
+        content = body if isinstance(body, bytes) else (body.seek(0), body.read())[1]
+        self.bucket.write(key_of(url), content)
+
+    def try_write(self, url: str, body: bytes, content_type: str) -> None:
+        self.write(url, body, content_type)
+
+
+def engine(world: World) -> None:
+    """What is queued, carried out by the real engine."""
+    for job in world.dispatch_all():
+        outcome = worker.run(job, storage=InWorld(world), clock=lambda: world.clock() / 1000)
+        world.result_event(key_of(job.result_url if outcome.status == "done" else job.failure_url))
