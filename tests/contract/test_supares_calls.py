@@ -126,7 +126,7 @@ def test_sup_04_c_23_plain_http_fails_whatever_the_key(world: World, monkeypatch
     monkeypatch.setitem(world.services.__dict__, "settings", open_to_all)
     assert ask(key, "http")["statusCode"] == 200
     read = Settings.from_environ(
-        {"TESSERA_TABLE": "t", "TESSERA_BUCKET": "b", "TESSERA_WORK_QUEUE_URL": "q", "TESSERA_ALLOW_HTTP": "true"}
+        {"TESSERA_TABLE": "t", "TESSERA_BUCKET": "b", "TESSERA_WORK_QUEUE_URL": "q", "TESSERA_ALLOW_HTTP": "on"}
     )
     assert read.allow_http
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import os
+import re
 import shlex
 import shutil
 import subprocess
@@ -30,6 +32,7 @@ ACCOUNT_BEARER = 'curl -H "Authorization: Bearer your-api-key" https://api.supar
 RESULTS = "curl -u your-api-key: https://api.supares.com/1.0/results/f26656d4-3322-4279-acf4-0e1b3ef9d4bd"
 DOCUMENTED_ID = "f26656d4-3322-4279-acf4-0e1b3ef9d4bd"
 STEPS = {"superres": {"factor": 2}}
+ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture(scope="module")
@@ -187,3 +190,22 @@ def test_sup_18_the_documents_error_word_for_word(stack: Stack, source: Served) 
         "success": False, "code": 422, "id": told["id"],
         "message": "Super-resolution 'factor' parameter must be a positive integer",
     }  # fmt: skip
+
+
+def test_the_session_of_our_own_document_runs_as_it_stands(stack: Stack, source: Served, tmp_path: Path) -> None:
+    document = (ROOT / "docs/dialects/supares.md").read_text()
+    script = document.partition("```sh\n")[2].partition("```")[0]
+    for written, here in (
+        ("http://127.0.0.1:8000", stack.api_url), ("KEY=test", f"KEY={KEY}"), ("infra/local", f"{ROOT}/infra/local"),
+        ("https://example.com", source.url),
+    ):  # fmt: skip
+        assert written in script
+        script = script.replace(written, here)
+    done = subprocess.run(
+        ["bash", "-euo", "pipefail", "-c", script], cwd=tmp_path, env=os.environ | {"NO_PROXY": "*"},
+        capture_output=True, text=True, check=True, timeout=PATIENCE,
+    )  # fmt: skip
+    sizes = [Image.open(path).size for path in (ROOT / "infra/local/sample/lighthouse.jpg", tmp_path / "large.jpg")]
+    assert sizes[1] == (2 * sizes[0][0], 2 * sizes[0][1])
+    said = re.findall(r'"code": (\d+)', done.stdout)
+    assert said == ["200", "200", "200", "202", "422"], done.stdout
