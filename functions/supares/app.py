@@ -11,7 +11,7 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 from jsonapi import callers
 from tessera import accounts, credits, http, starts, tasks, uploads
 from tessera.accounts import Caller
-from tessera.errors import Invalid
+from tessera.errors import Invalid, NotFound
 from tessera.services import services
 from tessera.starts import Wanted
 from visualapi import edge, operations, requests
@@ -19,6 +19,8 @@ from visualapi import edge, operations, requests
 from supares import translate
 
 Json = dict[str, Any]
+
+METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS"]
 
 app = APIGatewayHttpResolver(strip_prefixes=["/supares"])
 
@@ -63,11 +65,18 @@ def results(number: str) -> Response[str]:
     return answered(translate.to_results(services(), view))
 
 
+@app.route("(.+)", method=METHODS)  # with a group it comes after the others
+def unknown() -> Response[str]:
+    """What there is not. Asking for it is a call too: it needs a key, and counts."""
+    authenticated()
+    raise NotFound
+
+
 def started(caller: Caller, wish: Json, content: Json, image: Callable[[], Wanted]) -> Response[str]:
     """`content` makes a request another one; `image` stores what was sent, once the rest is known to be good."""
     recipe = operations.recipe(services().settings, wish)
     hook = requests.webhook(services().settings, wish)
-    store = requests.store(services(), wish, translate.name(recipe))
+    store = requests.store(services().settings, wish, translate.name(recipe))
     same = callers.once(caller.account.id, event(), event()["rawPath"], lambda: content)
     who = accounts.credential(services(), edge.key_of(event()))
     task = starts.repeated(services(), who, same, counted=True) if same else None

@@ -31,6 +31,7 @@ def always(message: str) -> Callable[[Any], str]:
     return lambda _: message
 
 
+UNREADABLE = "The request body must be one valid JSON object, for Image Upload a form with 'data' and 'file'"
 INTERNAL = Answer(500, always("Internal server error"))
 ANSWERS: dict[type[Exception], Answer] = {
     errors.Unauthorized: Answer(401, always("Invalid or missing API Key")),
@@ -40,7 +41,12 @@ ANSWERS: dict[type[Exception], Answer] = {
     errors.NotFound: Answer(404, always("Not found")),
     errors.IdempotencyConflict: Answer(409, always("This Idempotency-Key was used for another request")),
     errors.Refused: Answer(422, always("The request cannot be processed")),
-    errors.Invalid: Answer(422, lambda error: error.reason or "The request body must be one valid JSON object"),
+    errors.Invalid: Answer(422, lambda error: error.reason or UNREADABLE),
+    errors.UnsupportedType: Answer(422, always("Files of this type are not processed")),
+    errors.FileTooLarge: Answer(413, lambda error: f"A file may have {error.limit:,} bytes at most"),
+    errors.UnknownUpload: Answer(422, always("The image is not there any more: send it again")),
+    errors.UploadIncomplete: Answer(422, lambda error: f"The image is not complete: {error.reason}"),
+    errors.TokenSpent: Answer(422, lambda error: f"All {error.count} images of this token are sent"),
     errors.MissingFields: Answer(422, lambda error: f"Required parameters missing: {', '.join(error.names)}"),
     errors.BodyTooLarge: Answer(
         413, lambda error: f"A request may have {error.limit:,} bytes at most: send a larger image's URL to Image Fetch"

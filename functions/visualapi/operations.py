@@ -17,6 +17,7 @@ from tessera.settings import Settings
 BAD_FACTOR = "Super-resolution 'factor' parameter must be a positive integer"  # the document's words
 FACTORS = (1, 2, 3, 4, 8)
 FORMATS = {"jpeg": "jpeg", "jpg": "jpeg", "png": "png", "webp": "webp"}
+QUALITY = 92  # of what loses, where nobody says
 GROUP = "enhance"  # may hold them all
 
 
@@ -115,15 +116,14 @@ SPELLINGS = {
 
 def _output(value: Any) -> Encode:
     """JPEG unless asked otherwise: a volatile URL ends in image.jpg."""
-    if value is None:
-        return Encode(format="jpeg")
-    _only("output", value, "format", "quality", "lossless")
+    value = {} if value is None else value
     if not isinstance(value, dict):
         raise Invalid("'output' parameter must be an object")
+    _only("output", value, "format", "quality", "lossless")
     kind = value.get("format", "jpeg")
     if not isinstance(kind, str) or kind.lower() not in FORMATS:
         raise Invalid(f"Output 'format' parameter must be one of {', '.join(FORMATS)}")
-    quality = value.get("quality", 90)
+    quality = value.get("quality", QUALITY)
     if type(quality) is not int or not 1 <= quality <= 100:
         raise Invalid("Output 'quality' parameter must be an integer from 1 to 100")
     lossless = value.get("lossless", False)

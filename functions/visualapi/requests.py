@@ -8,7 +8,6 @@ from typing import Any
 from tessera import stores, webhooks
 from tessera.addresses import check_url
 from tessera.errors import Invalid
-from tessera.services import Services
 from tessera.settings import SECONDS, Settings
 from tessera.stores import Store
 from tessera.webhooks import Hook
@@ -42,6 +41,8 @@ def webhook(settings: Settings, wish: Mapping[str, Any]) -> Hook | None:
         return None
     if not isinstance(given, dict) or not isinstance(given.get("url"), str):
         raise Invalid("Webhook 'url' parameter is required")
+    if unknown := next((field for field in given if field not in ("url", "delay")), None):
+        raise Invalid(f"Webhook has no parameter '{unknown}'")
     delay = given.get("delay", 0)
     if type(delay) is not int or not 0 <= delay <= MAX_DELAY:
         raise Invalid(f"Webhook 'delay' parameter must be an integer from 1 to {MAX_DELAY}")
@@ -49,7 +50,7 @@ def webhook(settings: Settings, wish: Mapping[str, Any]) -> Hook | None:
     return Hook.after(given["url"], delay * SECONDS)
 
 
-def store(services: Services, wish: Mapping[str, Any], name: str) -> Store | None:
+def store(settings: Settings, wish: Mapping[str, Any], name: str) -> Store | None:
     """Signs for the caller's bucket at once, so that its secret is not kept. Raises Invalid."""
     given = wish.get("store")
     if given is None:
@@ -58,4 +59,4 @@ def store(services: Services, wish: Mapping[str, Any], name: str) -> Store | Non
         raise Invalid("'store' parameter must be an object")
     if str(given.get("provider", "s3")).lower() not in ("s3", "aws"):
         raise Invalid("Store 'provider' parameter must be 's3': no other one is available")
-    return stores.in_s3(services, given, name)
+    return stores.in_s3(settings, given, name)

@@ -15,6 +15,7 @@ from tessera.recipe import Encode, Recipe, Upscale
 from tessera.storage import parse_upload_key
 from tessera.webhooks import Hook
 
+from tests.contract.upscayl import Part, form
 from tests.integration.cloud import Cloud
 from tests.world import key_of, png
 
@@ -146,6 +147,30 @@ class Walk:
             parts = {"parts": [{"PartNumber": 1, "ETag": part["ETag"]}]}
             assert page("POST", f"{upload}/complete?{of}", parts)[0] == end
         assert self.cloud.feed("OnUploadFunction") == 0
+
+    # ------------------------------------------------------------ SupaRes
+
+    def supares(self) -> None:
+        auth = {"authorization": f"Bearer {self.key}"}
+
+        def ask(method: str, path: str, raw: bytes = b"", **headers: str) -> tuple[int, Any]:
+            answer = self.cloud.request(f"/supares/1.0/{path}", raw, auth | headers, method=method)
+            return answer["statusCode"], json.loads(answer["body"])
+
+        assert ask("GET", "account")[0] == 200
+        own = {"authorization": f"Bearer {self.cloud.account(key='another-key-of-the-operators-form')}"}
+        assert self.cloud.request("/supares/1.0/account", b"", own, method="GET")["statusCode"] == 200
+        steps = Part.json("data", {"superres": {"factor": 4}, "webhook": {"url": NOWHERE}})
+        for body, end in ((self.picture(), 200), (b"no picture", 422)):
+            raw, kind = form(steps, Part("file", body, "a.png"))
+            status, accepted = ask("POST", "upload", raw, **{"content-type": kind, "idempotency-key": f"for-{end}"})
+            assert status == 202, accepted
+            assert self.cloud.feed("OnUploadFunction") == 0
+            for job in self.dispatched():
+                self.cloud.finish(job)
+            assert ask("GET", f"results/{accepted['id']}")[0] == end
+        assert ask("POST", "fetch", b'{"url": "https://pictures.example/a.png", "superres": {"factor": 2}}')[0] == 202
+        self.cloud.lose("WorkQueue")
 
     # ------------------------------------------------------------ events that are late, or of what is no picture
 
@@ -379,6 +404,7 @@ def walk(cloud: Cloud, jobs: Jobs) -> None:
     script.a_task_that_is_deleted()
     script.parts_that_are_given_up()
     script.a_page_with_a_token()
+    script.supares()
     script.starts_before_the_event()
     script.an_upload_that_was_removed()
     script.failures()

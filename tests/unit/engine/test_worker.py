@@ -269,3 +269,53 @@ def test_a_large_result_goes_by_way_of_a_file(
     outcome = worker.run(make_job(), storage=storage)
     assert bucket.objects["result"] == in_memory
     assert outcome.bytes == len(in_memory)
+
+
+# ---------------------------------------------------------------- the owner's own bucket
+
+ACL = {"x-amz-acl": "public-read"}
+
+
+def test_sup_13_the_owners_bucket_has_the_result_before_ours(
+    bucket: Any, storage: Storage, make_job: Callable[..., Job]
+) -> None:
+    worker.run(make_job(store_url=f"{bucket.url}/theirs", store_headers=ACL), storage=storage)
+    assert bucket.puts()[-2:] == ["theirs", "result"]
+    assert bucket.objects["theirs"] == bucket.objects["result"]
+    sent = bucket.headers["PUT /theirs"]
+    assert (sent["x-amz-acl"], sent["Content-Type"]) == ("public-read", "image/webp")
+    assert "x-amz-acl" not in bucket.headers["PUT /result"]
+
+
+def test_sup_13_a_large_result_goes_there_from_its_start(
+    bucket: Any, storage: Storage, make_job: Callable[..., Job], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(worker, "IN_MEMORY", 100)
+    bucket.refuse = {"PUT /theirs": [503]}
+    worker.run(make_job(store_url=f"{bucket.url}/theirs"), storage=storage)
+    assert bucket.objects["theirs"] == bucket.objects["result"]
+
+
+@pytest.mark.parametrize("status", [301, 400, 403, 404])
+def test_sup_13_a_bucket_that_refuses_fails_the_job_for_good(
+    bucket: Any, storage: Storage, make_job: Callable[..., Job], status: int
+) -> None:
+    bucket.refuse = {"PUT /theirs": [status]}
+    error = worker.run(make_job(store_url=f"{bucket.url}/theirs"), storage=storage).error
+    assert error is not None
+    assert (error.code, error.retryable) == ("not_stored", False)
+    assert error.message == f"The bucket that was named for the result did not take it ({status})."
+    assert "result" not in bucket.objects
+    assert Outcome.model_validate_json(bucket.objects["failure"]).error == error
+
+
+@pytest.mark.parametrize("gone", [False, True])
+def test_sup_13_a_bucket_that_cannot_be_reached_may_be_tried_again(
+    bucket: Any, storage: Storage, make_job: Callable[..., Job], gone: bool
+) -> None:
+    bucket.refuse = {"PUT /theirs": [503] * 3}
+    url = "http://127.0.0.1:9/theirs" if gone else f"{bucket.url}/theirs"  # discard: refused at once
+    error = worker.run(make_job(store_url=url), storage=storage).error
+    assert error is not None and (error.code, error.retryable) == ("not_stored", True)
+    assert "127.0.0.1" not in error.message
+    assert "result" not in bucket.objects
