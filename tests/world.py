@@ -27,10 +27,12 @@ from tessera import accounts, lifecycle, sources, webhooks
 from tessera import services as composition
 from tessera.dispatch import FileRef
 from tessera.job import Job, Outcome, Report
+from tessera.recipe import SourceFormat
 from tessera.services import Services, build
 from tessera.settings import Settings
 from tessera.storage import upload_key
 from tessera.tasks import File, file_key
+from tessera_engine import facts
 
 from infra.admin import create_account
 
@@ -38,6 +40,14 @@ ROOT = Path(__file__).resolve().parent.parent
 REGION = "eu-central-1"
 ACCOUNT = "123456789012"
 HOUR_NS = 3_600_000_000_000
+KINDS: dict[str | None, SourceFormat] = {
+    "JPEG": "jpeg",
+    "PNG": "png",
+    "WEBP": "webp",
+    "TIFF": "tiff",
+    "BMP": "bmp",
+    "GIF": "gif",
+}  # Pillow's words to ours
 EDGES = {  # path -> package of functions/; all others are Upscayl's
     "/v1/upload-tokens": "companion",
     "/v1/pipeline": "letsenhance",
@@ -150,7 +160,13 @@ class World:
         return answer["statusCode"], json.loads(answer["body"])
 
     def request(
-        self, path: str, raw: bytes, headers: dict[str, str], key: str | None = None, method: str = "POST"
+        self,
+        path: str,
+        raw: bytes,
+        headers: dict[str, str],
+        key: str | None = None,
+        method: str = "POST",
+        caller: str = "127.0.0.1",
     ) -> dict[str, Any]:
         from base64 import b64encode
 
@@ -163,7 +179,7 @@ class World:
             "rawQueryString": query,
             "headers": sent,
             "requestContext": {
-                "http": {"method": method, "path": path, "sourceIp": "127.0.0.1"},
+                "http": {"method": method, "path": path, "sourceIp": caller},
                 "stage": "$default",
                 "requestId": "test",
                 "domainName": "api.example.com",
@@ -233,27 +249,32 @@ class World:
             lifecycle.dispatch(self.services, FileRef.model_validate_json(body))
         return [Job.model_validate_json(body) for body in self.take(self.services.settings.job_queue_url)]
 
-    def fetch_all(self) -> None:
-        """Fetch messages -> pictures in storage, and the events of their arrival."""
-        for body in self.take(self.services.settings.fetch_queue_url):
+    def fetch_all(self) -> int:
+        """Fetch messages -> pictures in storage, and the events of their arrival; returns how many messages."""
+        bodies = self.take(self.services.settings.fetch_queue_url)
+        for body in bodies:
             ref = FileRef.model_validate_json(body)
             sources.fetch(self.services, ref)
             file = File.model_validate(self.services.table.get(file_key(ref.task, ref.nn)))
             if self.services.storage.head(upload_key(file.account, file.upload)):
                 self.upload_event(upload_key(file.account, file.upload))
+        return len(bodies)
 
     def work(self, job: Job, outcome: Outcome | None = None, event: bool = True) -> str:
         """A worker that enlarges by repeating pixels; with a failed `outcome`, one that writes that."""
         if outcome is None:
             source = self.services.storage.read(key_of(job.source_url))
             assert source is not None
-            picture = Image.open(io.BytesIO(source)).convert("RGB")
-            large = picture.resize(job.recipe.size(picture.width, picture.height), Image.Resampling.NEAREST)
+            opened = Image.open(io.BytesIO(source))
+            picture = opened.convert("RGB")
+            large = picture.resize(job.recipe.size(*picture.size), Image.Resampling.NEAREST)
             encode = job.recipe.encode()
             body = encoded(large, encode.format)
             done = Outcome(
                 status="done", width=large.width, height=large.height, format=encode.format, bytes=len(body),
                 model="test", stand_in=True, seconds=0.1, fidelity=41.25, seam=1.0,
+                source=facts.of(source, KINDS[opened.format], *picture.size),
+                result=facts.of(body, encode.format, *large.size),
             )  # fmt: skip
             self.services.storage.write(key_of(job.thumbnail_url), encoded(picture, "webp"))
             self.services.storage.write(
@@ -292,7 +313,7 @@ class World:
 
     def run(self) -> None:
         """Everything that is queued, until nothing is."""
-        while jobs := self.dispatch_all():
+        while (jobs := self.dispatch_all()) or self.fetch_all():
             for job in jobs:
                 self.work(job)
 

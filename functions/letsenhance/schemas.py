@@ -21,7 +21,7 @@ def _listed(value: object) -> object:
 
 
 def _preset(value: object) -> object:
-    name = ALIASES.get(value, value) if isinstance(value, str) else value
+    name = ALIASES.get(value, value) if isinstance(value, str) else ""
     if name not in PRESETS:
         raise ValueError(f"one of {', '.join(PRESETS)}")
     return name

@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import PurePath
 from typing import Any
 
 from tessera import results
 from tessera.errors import Invalid, NotFound
-from tessera.job import Picture
 from tessera.recipe import (
     CONTENT_TYPES,
     Denoise,
     Encode,
+    ImageFormat,
     LowLight,
     Operation,
     Recipe,
@@ -49,8 +48,8 @@ STATUS: dict[TaskState, str] = {
     "partially_cancelled": "ERROR",
     "cancelled": "ERROR",
 }
-SUFFIXES = {"jpeg": "jpg", "tiff": "tif"}
-MIME: Mapping[str, str] = {str(kind): words for kind, words in CONTENT_TYPES.items()}
+Format = ImageFormat | SourceFormat
+SUFFIXES: dict[Format, str] = {"jpeg": "jpg", "tiff": "tif"}  # of the others, the format itself
 ALPHABET = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
 
 
@@ -85,10 +84,8 @@ def from_operation(settings: Settings, wish: schemas.Operation) -> Recipe:
 def terms(wish: schemas.Pipeline, body: dict[str, Any]) -> Terms:
     """`body` is what the caller sent: operations are shown again in the caller's own words. Raises Invalid."""
     operations = body["operations"] if isinstance(body["operations"], list) else [body["operations"]]
-    memo = json.dumps(
-        {"operations": operations, "sink": wish.sink.model_dump(), "notify_url": wish.notify_url}, ensure_ascii=False
-    )
-    if len(memo.encode()) > MAX_MEMO:
+    memo = json.dumps({"operations": operations, "sink": wish.sink.model_dump(), "notify_url": wish.notify_url})
+    if len(memo) > MAX_MEMO:  # ASCII: JSON escapes the rest, halves of surrogate pairs too
         raise Invalid("operations and notify_url are too long")
     hook = Hook.after(wish.notify_url) if wish.notify_url else None
     return Terms(dialect=DIALECT, memo=memo, retention_ms=RETENTION, calls=None, formats=FORMATS, hook=hook)
@@ -137,8 +134,8 @@ def timestamp(ms: int) -> str:
 def _facts(view: View) -> dict[str, Any]:
     """All of a pipeline but its results. One that was started elsewhere has no operations in these words."""
     said = json.loads(view.task.memo) if view.task.dialect == DIALECT else {}
-    ended = [file.ended for file in view.files if file.ended is not None]
-    began = [file.ended - int((file.seconds or 0) * SECONDS) for file in view.files if file.ended is not None]
+    ended = [(file, file.ended) for file in view.files if file.ended is not None]
+    began = [max(file.created, end - int((file.seconds or 0) * SECONDS)) for file, end in ended]
     return {
         "id": view.task.id,
         "sink": said.get("sink", {"temp_store": True}),
@@ -149,23 +146,24 @@ def _facts(view: View) -> dict[str, Any]:
         "notify_url": said.get("notify_url"),
         "operations": said.get("operations", []),
         "started_at": timestamp(min(began)) if began else None,
-        "finished_at": timestamp(max(ended)) if ended and not view.task.left else None,
+        "finished_at": timestamp(max(end for _, end in ended)) if ended and not view.task.left else None,
         "submitted_at": timestamp(view.task.created),
     }
 
 
 def _result(services: Services, file: File, linked: bool) -> dict[str, Any]:
-    mark = _mark(file)
-    stem = f"{PurePath(file.original).stem}_{mark}"
-    name = f"{stem}.{_suffix(file.result)}"
-    links = results.links(services, file, name) if linked else None
+    given = PurePath(file.original).stem.encode()[: results.MAX_STEM].decode(errors="ignore") or "picture"
+    read = (file.source.width, file.source.height) if file.source else (None, None)
+    source = _picture(given, file.source_format, *read)
+    result = _picture(f"{given}_{_mark(file)}", file.format, file.width, file.height)
+    links = results.links(services, file, result["filename"]) if linked else None
     url = links.download if links else None
     return {
         "created_at": timestamp(file.ended or file.created),
-        "input_object": _picture(file.source, PurePath(file.original).stem) | {"url": file.url or None},
-        "output_object": _picture(file.result, stem)
+        "input_object": source | {"url": file.url or None},
+        "output_object": result
         | {
-            "s3_key": f"p/{file.task}/{name}",
+            "s3_key": f"p/{file.task}/{result['filename']}",
             "tmp_url": url,
             "temp_url": url,
             "interpret": "srgb",
@@ -174,31 +172,27 @@ def _result(services: Services, file: File, linked: bool) -> dict[str, Any]:
     }
 
 
-def _picture(picture: Picture | None, stem: str) -> dict[str, Any]:
-    """Every name of the document, null where its sample has null. The sizes of what a worker did not tell are null."""
-    suffix = _suffix(picture)
-    size = (picture.width, picture.height) if picture else (None, None)
+def _picture(stem: str, kind: Format | None, width: int | None, height: int | None) -> dict[str, Any]:
+    """Every name of the document, null where its sample has null, and what is not known: a worker may not tell the
+    source's size."""
+    suffix = SUFFIXES.get(kind, kind) if kind else None
     return {
         "ext": suffix,
-        "mps": round(picture.width * picture.height / MEGA, 2) if picture else None,
+        "mps": round(width * height / MEGA, 2) if width and height else None,
         "url": None,
-        "mime": MIME.get(picture.format) if picture else None,
-        "size": list(size),
-        "width": size[0],
-        "format": picture.format.upper() if picture else None,
-        "height": size[1],
+        "mime": CONTENT_TYPES[kind] if kind else None,
+        "size": [width, height],
+        "width": width,
+        "format": kind.upper() if kind else None,
+        "height": height,
         "s3_key": None,
         "tmp_url": None,
         "basename": stem,
-        "filename": f"{stem}.{suffix}",
+        "filename": f"{stem}.{suffix}" if suffix else stem,
         "interpret": None,
         "s3_bucket": None,
         "s3_key_prefix": "",
     }
-
-
-def _suffix(picture: Picture | None) -> str:
-    return SUFFIXES.get(picture.format, picture.format) if picture else "jpg"
 
 
 def _mark(file: File) -> str:

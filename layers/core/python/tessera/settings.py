@@ -25,7 +25,8 @@ class Limit(NamedTuple):
 
 # By profile and kind of call. Those of an hour: as documented by the first service spoken here, and a hundred times as
 # high, since real clients poll a status up to twice a second, which the documented 100 an hour would cut off within a
-# task or two; so there it is not counted. `quarter` and `minute`: every call of an API that counts so. 600 is ours.
+# task or two; so there it is not counted, nor is `poll`, another service's word for the same. `quarter` and `minute`:
+# every call of an API that counts so. 60 and 600 are ours.
 LIMITS: dict[str, dict[str, Limit]] = {
     "strict": {
         "upload": Limit(100, HOURS),
@@ -36,6 +37,7 @@ LIMITS: dict[str, dict[str, Limit]] = {
         "change": Limit(100, HOURS),
         "quarter": Limit(100_000, 15 * MINUTES),
         "minute": Limit(60, MINUTES),
+        "poll": Limit(60, MINUTES),
     },
     "default": {
         "upload": Limit(10_000, HOURS),
