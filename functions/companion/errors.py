@@ -6,7 +6,8 @@ status is the one whose phrase says the most; code and message are for a page th
 
 from __future__ import annotations
 
-from jsonapi.errors import INTERNAL, Answer, always
+from jsonapi.errors import INTERNAL, Answer
+from jsonapi.words import always, nearest
 from tessera import errors
 
 ANSWERS: dict[type[Exception], Answer] = {
@@ -37,4 +38,4 @@ ANSWERS: dict[type[Exception], Answer] = {
 
 
 def answer_to(error: Exception) -> Answer:
-    return next((ANSWERS[kind] for kind in type(error).__mro__ if kind in ANSWERS), INTERNAL)
+    return nearest(ANSWERS, error, INTERNAL)

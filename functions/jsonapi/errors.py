@@ -10,6 +10,8 @@ from aws_lambda_powertools.event_handler import Response
 from tessera import errors
 from tessera.errors import RateLimited
 
+from jsonapi.words import always, nearest
+
 GENERAL = "Invalid request parameters provided"
 
 
@@ -17,10 +19,6 @@ class Answer(NamedTuple):
     status: int
     code: str
     message: Callable[[Any], str]
-
-
-def always(message: str) -> Callable[[Any], str]:
-    return lambda _: message
 
 
 def _because(error: errors.Invalid | errors.UploadIncomplete) -> str:
@@ -62,10 +60,7 @@ ANSWERS: dict[type[Exception], Answer] = {
 
 def answer_to(error: Exception, own: Mapping[type[Exception], Answer] | None = None) -> Answer:
     """`own` goes before ANSWERS: what an edge or a route says in words of its own."""
-    for ancestor in type(error).__mro__:
-        if found := (own or {}).get(ancestor) or ANSWERS.get(ancestor):
-            return found
-    return INTERNAL
+    return nearest({**ANSWERS, **(own or {})}, error, INTERNAL)
 
 
 def refusal(error: Exception, answer: Answer) -> Response[str]:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from jsonapi.errors import Answer, always
+from jsonapi.errors import Answer
 from jsonapi.errors import answer_to as common_answer
+from jsonapi.words import always
 from tessera import errors
 
 # The code belongs to get-upload-url; elsewhere a missing field is a bad request like any other.

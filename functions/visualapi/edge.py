@@ -6,12 +6,13 @@ import base64
 import binascii
 import json
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 from aws_lambda_powertools.event_handler import APIGatewayHttpResolver, Response
 from jsonapi import edge
+from jsonapi.words import Said, always, nearest
 from tessera import accounts, errors, http
 from tessera.accounts import Caller
 from tessera.errors import RateLimited, Unauthorized
@@ -22,33 +23,24 @@ from tessera.services import Services
 CALLS = "quarter"  # the kind that every call counts as
 
 
-class Answer(NamedTuple):
-    status: int
-    message: Callable[[Any], str]
-
-
-def always(message: str) -> Callable[[Any], str]:
-    return lambda _: message
-
-
 UNREADABLE = "The request body must be one valid JSON object, for Image Upload a form with 'data' and 'file'"
-INTERNAL = Answer(500, always("Internal server error"))
-ANSWERS: dict[type[Exception], Answer] = {
-    errors.Unauthorized: Answer(401, always("Invalid or missing API Key")),
-    errors.PlainHttp: Answer(403, always("Requests must be made over HTTPS")),
-    errors.RateLimited: Answer(429, lambda error: f"Rate limit exceeded. Retry in {error.retry_after} seconds."),
-    errors.InsufficientCredits: Answer(402, always("Quota exceeded: no images are left")),
-    errors.NotFound: Answer(404, always("Not found")),
-    errors.IdempotencyConflict: Answer(409, always("This Idempotency-Key was used for another request")),
-    errors.Refused: Answer(422, always("The request cannot be processed")),
-    errors.Invalid: Answer(422, lambda error: error.reason or UNREADABLE),
-    errors.UnsupportedType: Answer(422, always("Files of this type are not processed")),
-    errors.FileTooLarge: Answer(413, lambda error: f"A file may have {error.limit:,} bytes at most"),
-    errors.UnknownUpload: Answer(422, always("The image is not there any more: send it again")),
-    errors.UploadIncomplete: Answer(422, lambda error: f"The image is not complete: {error.reason}"),
-    errors.TokenSpent: Answer(422, lambda error: f"All {error.count} images of this token are sent"),
-    errors.MissingFields: Answer(422, lambda error: f"Required parameters missing: {', '.join(error.names)}"),
-    errors.BodyTooLarge: Answer(
+INTERNAL = Said(500, always("Internal server error"))
+ANSWERS: dict[type[Exception], Said] = {
+    errors.Unauthorized: Said(401, always("Invalid or missing API Key")),
+    errors.PlainHttp: Said(403, always("Requests must be made over HTTPS")),
+    errors.RateLimited: Said(429, lambda error: f"Rate limit exceeded. Retry in {error.retry_after} seconds."),
+    errors.InsufficientCredits: Said(402, always("Quota exceeded: no images are left")),
+    errors.NotFound: Said(404, always("Not found")),
+    errors.IdempotencyConflict: Said(409, always("This Idempotency-Key was used for another request")),
+    errors.Refused: Said(422, always("The request cannot be processed")),
+    errors.Invalid: Said(422, lambda error: error.reason or UNREADABLE),
+    errors.UnsupportedType: Said(422, always("Files of this type are not processed")),
+    errors.FileTooLarge: Said(413, lambda error: f"A file may have {error.limit:,} bytes at most"),
+    errors.UnknownUpload: Said(422, always("The image is not there any more: send it again")),
+    errors.UploadIncomplete: Said(422, lambda error: f"The image is not complete: {error.reason}"),
+    errors.TokenSpent: Said(422, lambda error: f"All {error.count} images of this token are sent"),
+    errors.MissingFields: Said(422, lambda error: f"Required parameters missing: {', '.join(error.names)}"),
+    errors.BodyTooLarge: Said(
         413, lambda error: f"A request may have {error.limit:,} bytes at most: send a larger image's URL to Image Fetch"
     ),
 }
@@ -86,7 +78,7 @@ def refusing(app: APIGatewayHttpResolver, dialect: str) -> None:
     def refusal(error: Exception) -> Response[str]:
         if isinstance(error, RateLimited):
             app.context["turn"].allowance = Allowance(0, 0, error.retry_after)
-        answer = next((ANSWERS[kind] for kind in type(error).__mro__ if kind in ANSWERS), INTERNAL)
+        answer = nearest(ANSWERS, error, INTERNAL)
         return failure(answer.status, answer.message(error))
 
     edge.refusing(app, dialect, refusal)

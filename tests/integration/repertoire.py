@@ -350,7 +350,11 @@ class Walk:
         assert self.cloud.feed("DeliverWebhookFunction") == 0
 
     def enhanced(self, path: str, raw: bytes = b"", content_type: str = "application/json", key: str = "") -> Any:
-        headers = {"authorization": f"Bearer {key or self.key}", "content-type": content_type, "idempotency-key": path[:6]}
+        headers = {
+            "authorization": f"Bearer {key or self.key}",
+            "content-type": content_type,
+            "idempotency-key": path[:6],
+        }
         answer = self.cloud.request(f"/supares/1.0/{path}", raw, headers, None, "POST" if raw else "GET")
         assert answer["statusCode"] in (200, 202), answer
         return json.loads(answer["body"])
