@@ -1,7 +1,7 @@
 """Clients of Let's Enhance as they are in use, each as a script: A0.6, A0.7, LE-36.
 
-One reads `pipeline.status` and the first result's `tmp_url` and `filename`, and polls without a pause. One is of PHP: it
-has one operation where the document has a list, follows no redirect, and sends its key to the result's link as well.
+One reads `pipeline.status` and the first result's `tmp_url` and `filename`, and polls without a pause. One is of PHP:
+it has one operation where the document has a list, follows no redirect, and sends its key to the result's link as well.
 """
 
 from __future__ import annotations
