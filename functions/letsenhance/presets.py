@@ -54,7 +54,7 @@ LEVELS = {
 }
 PUBLIC = {1: "realesr-general-x4v3", 4: "realesrgan-x4plus-texture-20", 7: "realesrgan-x4plus-texture-65"} | {
     10: "realesrgan-x4plus"
-}  # from each level on; not measured
+}  # by the first of their levels; not measured
 SHIPPED = {1: catalogue.FIDELITY.name, 3: catalogue.PHOTO.name}
 
 

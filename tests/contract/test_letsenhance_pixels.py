@@ -27,7 +27,7 @@ def settings() -> dict[str, Any]:
 
 @cache
 def source() -> bytes:
-    """90 x 60, in the document's aspect: a part of a photo, darker than it was, stored badly as the document says."""
+    """90 x 60, in the document's aspect: a part of a photo, darkened, and stored badly."""
     part = Image.open(SAMPLE).crop((180, 60, 330, 160)).resize((90, 60)).point([level // 3 for level in range(256)] * 3)
     buffer = io.BytesIO()
     part.save(buffer, "JPEG", quality=60)
