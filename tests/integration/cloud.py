@@ -43,7 +43,11 @@ class Cloud(World):
             return getattr(importlib.import_module(module), name)(event, CONTEXT)
 
     def request(self, path: str, *args: Any, **kwargs: Any) -> dict[str, Any]:
-        with self.recorder.running(f"{edge(path).capitalize()}Function"):
+        package = edge(path)
+        (function,) = (
+            name for name, made in self.deployment.functions.items() if made.handler.startswith(f"{package}.")
+        )
+        with self.recorder.running(function):
             return super().request(path, *args, **kwargs)
 
     def feed(self, function: str) -> int:
