@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import pytest
 from tessera import ids
 
-from tests.contract import letsenhance, supares, upscayl
+from tests.contract import letsenhance, supares
 from tests.contract.native import Native
 from tests.world import World, png
+
+
+@pytest.fixture
+def settings() -> dict[str, Any]:
+    return {"allowed_addresses": "127.0.0.1/32"}
+
 
 STARTED_BY = ("upscayl", "native", "letsenhance", "supares")
 
@@ -43,7 +50,7 @@ def test_a_task_is_shown_by_every_api(world: World, enhance: letsenhance.Api, by
     number = start(by, world, enhance, png() if ends_well else b"no picture")
     uuid = ids.to_uuid(number)
 
-    status = upscayl.Api(world, key).status(uuid)
+    status = world.status(key, uuid)  # whose model is none of that document's
     assert status["status"] == ("completed" if ends_well else "failed")
 
     pipeline = enhance.pipeline(number)
