@@ -222,10 +222,10 @@ def test_sup_19_all_of_them_run_in_one_request(world: World, api: Api) -> None:
     assert made.mean() > night().mean()
 
 
-def test_sup_19_face_enhancement_runs_where_it_is_installed(
+def test_sup_19_face_enhancement_is_accepted_where_the_operator_says_so(
     world: World, api: Api, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The setting is the operator's word; the worker notes where it has no model after all."""
+    """This worker has no face model, so the picture stays as it is: restoring is tests/unit/engine/test_faces.py."""
     installed = world.services.settings.model_copy(update={"faces": "installed"})
     monkeypatch.setitem(world.services.__dict__, "settings", installed)
     assert np.array_equal(done(world, api, {"face_enhancement": True}), night())
