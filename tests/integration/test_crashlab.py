@@ -15,7 +15,7 @@ from tests.crashlab import sites, sweep
 from tests.crashlab.calls import Call, Frame
 from tests.crashlab.flows import FLOWS, Flow
 
-SHARE = 0.015  # of the calls are made to fail here
+SHARE = 0.01  # of the calls are made to fail here
 
 
 @cache
@@ -37,7 +37,7 @@ def test_g1_g3_g4_g5_g6_g7_g8_g9_g14_g15_g19_g28_g30_hold_whatever_fails(flow: F
 
 
 def test_enough_of_them_had_a_fault() -> None:
-    assert sum(run.injected is not None for flow in FLOWS for run in runs(flow)) > 50
+    assert sum(run.injected is not None for flow in FLOWS for run in runs(flow)) > 30
 
 
 def test_every_place_that_makes_a_call_is_made_to_fail_in_a_sweep() -> None:
