@@ -38,7 +38,6 @@ def task_rows(number: int, created: int, expires: int, account: str = OWNER) -> 
         name="a",
         original="a",
         deadline=created,
-        retention=0,
         state="done",
         format="png",
         **facts,

@@ -12,6 +12,7 @@ from tessera.dispatch import FileRef
 from tessera.errors import InsufficientCredits
 from tessera.job import JobError, Outcome
 from tessera.recipe import Encode, Recipe, Upscale
+from tessera.table import Update
 
 from tests.world import World, key_of, png
 
@@ -359,3 +360,15 @@ def test_a_start_whose_answer_was_lost_is_repeated_without_a_second_task(
     who = accounts.credential(world.services, key)
     starts.start(world.services, who, (starts.Wanted.of(upload["fileName"]),), RECIPE)
     assert world.balance(key) == 2
+
+
+def test_a_file_of_an_earlier_version_keeps_its_result_as_long_as_the_deployment_says(world: World) -> None:
+    key = world.account()
+    task = world.start(key, world.upload(key, png()))
+    number = ids.from_uuid(task)
+    assert number is not None
+    world.services.table.update(Update(tasks.file_key(number, 0), remove=("retention",)))
+    world.run()
+    (file,) = world.status(key, task)["files"]
+    ends = file["expiresAt"] - world.services.settings.result_retention_ms
+    assert 0 <= world.clock.ms - ends < 60_000

@@ -227,7 +227,7 @@ def result_arrived(services: Services, at: AttemptKey) -> bool:
             **({} if outcome is None else _told(outcome)),
         },
         # From when it was written: a late event must not promise it for longer than it is kept.
-        sums={"expires": ("retention", min(now_ms, facts.modified_ms))},
+        sums={"expires": ("retention", services.settings.result_retention_ms, min(now_ms, facts.modified_ms))},
         remove=("due_pk", "due_ms"),
     )
     try:

@@ -75,14 +75,14 @@ class Put:
 class Update:
     """One conditional write. `set` passes over None, `set_once` over an attribute that has a value.
 
-    `sums`: attribute -> another one of the row, and what is added to that one.
+    `sums`: attribute -> another one of the row, what counts where the row has none such, and what is added to it.
     """
 
     key: Key
     when: ConditionBase | None = None
     set: Mapping[str, Any] = field(default_factory=dict)
     set_once: Mapping[str, Any] = field(default_factory=dict)
-    sums: Mapping[str, tuple[str, int]] = field(default_factory=dict)
+    sums: Mapping[str, tuple[str, int, int]] = field(default_factory=dict)
     add: Mapping[str, Any] = field(default_factory=dict)
     remove: Sequence[str] = ()
 
@@ -276,8 +276,8 @@ def _update_expression(update: Update) -> dict[str, Any]:
     for attribute, first in update.set_once.items():
         alias = name(attribute)
         sets.append(f"{alias} = if_not_exists({alias}, {value(first)})")
-    for attribute, (other, amount) in update.sums.items():
-        sets.append(f"{name(attribute)} = {name(other)} + {value(amount)}")
+    for attribute, (other, otherwise, amount) in update.sums.items():
+        sets.append(f"{name(attribute)} = if_not_exists({name(other)}, {value(otherwise)}) + {value(amount)}")
     clauses = {
         "SET": sets,
         "ADD": [f"{name(attribute)} {value(amount)}" for attribute, amount in update.add.items()],

@@ -43,9 +43,10 @@ class Row(BaseModel):
 class File(Row):
     """One picture of a task. Times in ms; `width`, `height`, `bytes`, `format` are the result's.
 
-    `retention`: how long the result is kept. `holds`: counts among the `uses` of its upload. `url`: where the source
-    was fetched from, empty for one that was sent here. `formats`: those that its task takes. `source` and `result` are
-    what a worker read in the two files. `store`: where the result goes besides.
+    `retention`: how long the result is kept; None, of a file of an earlier version: as long as the deployment's are.
+    `holds`: counts among the `uses` of its upload. `url`: where the source was fetched from, empty for one that was
+    sent here. `formats`: those that its task takes. `source` and `result` are what a worker read in the two files.
+    `store`: where the result goes besides.
     """
 
     task: int
@@ -58,7 +59,7 @@ class File(Row):
     recipe: Recipe
     created: int
     deadline: int
-    retention: int
+    retention: int | None = None
     correlation: str = ""
     formats: tuple[SourceFormat, ...] = WEB
     store: Store | None = None
